@@ -1,0 +1,126 @@
+"""The `imgclf` command. The only place that reports errors; everything else raises."""
+
+import io
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from imgclf.console import Terminal
+from imgclf.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, UserError
+
+app = typer.Typer(
+    name="imgclf",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a folder of photos to an image classifier you can trust: train it, judge it, ship it.",
+    epilog="Start with [bold]imgclf train[/] (embedded digits) or [bold]imgclf train -d ~/photos[/].",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from imgclf import __version__
+
+        typer.echo(f"imgclf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def _register() -> None:
+    """Import the command modules, each of which is light, and add them in the order of a project's life."""
+    if app.registered_commands:
+        return
+    from imgclf.cli import archs, config, data, doctor, evaluate, export, lrfind, predict, train, verify
+    from imgclf.cli import runs as runs_cli
+
+    commands: dict[str, Callable[..., None]] = {
+        "train": train.train_cli,
+        "lrfind": lrfind.lrfind_cli,
+        "evaluate": evaluate.evaluate_cli,
+        "predict": predict.predict_cli,
+        "export": export.export_cli,
+        "verify": verify.verify_cli,
+        "archs": archs.archs_cli,
+        "doctor": doctor.doctor_cli,
+    }
+    for name, function in commands.items():
+        app.command(name)(function)
+    app.add_typer(data.app, name="data")
+    app.add_typer(config.app, name="config")
+    app.add_typer(runs_cli.app, name="runs")
+
+
+# The class behind typer's own exceptions. Typer brings its own copy of Click, so Click is not there to import from.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and end the process with the exit code of the contract."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name the terminal cannot show is no reason to stop
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code."""
+    debug = "--debug" in arguments
+    terminal = Terminal(json_mode="--json" in arguments)
+    if not debug:
+        warnings.simplefilter("ignore")  # of dependencies: none of them is the user's business
+    try:
+        _register()
+        code = int(app(arguments, standalone_mode=False, prog_name="imgclf") or EXIT_DONE)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        if debug:
+            traceback.print_exception(error)
+        terminal.error(error)
+        return error.exit_code
+    except _UsageError as error:
+        path = error.ctx.command_path if error.ctx else "imgclf"
+        if error.format_message():  # empty: no command was given, and the help has been shown
+            terminal.error(UsageProblem(error.format_message(), f"{path} --help"))
+        return UsageProblem.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        terminal.note("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return _reader_gone()
+    except SystemExit as end:  # what Typer makes of a broken pipe
+        if isinstance(end.__context__, BrokenPipeError):
+            return _reader_gone()
+        raise
+    except Exception as error:
+        if terminal.json_mode:
+            detail = {"type": type(error).__name__, "message": str(error), "hint": None, "exit_code": EXIT_BUG}
+            terminal.result({"error": detail})
+        raise
+
+
+def _reader_gone() -> int:
+    """The reader of stdout, such as `head`, has seen enough."""
+    sys.stdout = sys.__stdout__ or sys.stdout  # Typer wraps it
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_DONE
+
+
+class UsageProblem(UserError):
+    """An option or argument the command does not have, or a value it cannot take."""

@@ -1,0 +1,90 @@
+"""`imgclf config init | show | check | schema`"""
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from imgclf.cli.options import DebugOption, JsonOption, QuietOption, Settings, command
+from imgclf.console import Terminal, table
+from imgclf.errors import ConfigError
+
+app = typer.Typer(
+    no_args_is_help=True, help="Configuration: a commented file to start from, every value and where it came from."
+)
+
+
+@app.command("init")
+def init_cli(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("imgclf.yaml"),
+    data: Annotated[str, typer.Option("--data", "-d", help="Where the images are.")] = "path/to/photos",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write a commented configuration with every key and its default.
+
+    Example: [bold]imgclf config init imgclf.yaml --data ~/photos[/]
+    """
+    from imgclf.runs import write_text
+    from imgclf.starter import starter
+
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists already", f"imgclf config init {path} --force overwrites it")
+    try:
+        write_text(path, starter(data))
+    except OSError as e:
+        raise ConfigError(f"cannot write {path}: {e.strerror}", "imgclf config init FILE") from e
+    terminal = Terminal(json, quiet)
+    terminal.result({"path": str(path)}, str(path))
+    terminal.note(f"next: imgclf config check -c {path}   and   imgclf train -c {path}")
+
+
+@app.command("show")
+@command
+def show_cli(settings: Settings) -> None:
+    """Every value after merging, and where it came from.
+
+    Example: [bold]imgclf config show -c pets --epochs 5[/]
+    """
+    loaded = settings.load()
+    values = flat(loaded.config.model_dump(mode="json"))
+    data = {key: {"value": values[key], "origin": origin} for key, origin in loaded.origin.items()}
+    rows = [[key, _text(item["value"]), item["origin"]] for key, item in data.items()]
+    settings.terminal.result(data, table(None, ["key", "value", "from"], rows))
+
+
+@app.command("check")
+@command
+def check_cli(settings: Settings) -> None:
+    """Check a configuration without using it.
+
+    Example: [bold]imgclf config check -c imgclf.yaml[/]
+    """
+    loaded = settings.load()
+    settings.terminal.result({"source": loaded.source, "valid": True}, f"{loaded.source}: valid")
+
+
+@app.command("schema")
+def schema_cli(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
+    """The JSON schema of a configuration, for editors.
+
+    Example: [bold]imgclf config schema > imgclf.schema.json[/]
+    """
+    from imgclf.schema import Config
+
+    typer.echo(json_format.dumps(Config.model_json_schema(), indent=2))
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def _text(value: Any) -> str:
+    return json_format.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value

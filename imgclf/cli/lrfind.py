@@ -1,0 +1,37 @@
+"""`imgclf lrfind`"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from imgclf.cli.options import Settings, command, picture
+
+
+@command
+def lrfind_cli(
+    settings: Settings,
+    plot: Annotated[Path, picture("--plot")] = Path("lr_find.png"),
+) -> None:
+    """Find a learning rate: a mock training with a growing rate, undone afterwards.
+
+    Example: [bold]imgclf lrfind -d ~/photos --arch resnet34[/]
+    """
+    from imgclf.workflow.lrfind import find_lr
+
+    loaded, terminal = settings.load(), settings.terminal
+    terminal.note(f"configuration: {loaded.source}")
+    found = find_lr(loaded.config, plot=plot, terminal=terminal)
+    known = {name: lr for name, lr in found["suggestions"].items() if lr is not None}
+    if not terminal.json_mode:
+        terminal.result(None, _human(found, known, min(terminal.out.width, 100)))
+    terminal.result(found)
+    terminal.note(f"picture: {plot}")
+    terminal.note(f"next: imgclf train --lr {found['chosen']:g} and the options you used here")
+
+
+def _human(found: dict[str, Any], known: dict[str, float], width: int) -> str:
+    from imgclf.results.sparkplot import terminal_plot
+
+    losses = [float("nan") if loss is None else loss for loss in found["losses"]]
+    lines = [f"{name:8} {lr:.2e}" for name, lr in known.items()]
+    chosen = f"chosen   {found['chosen']:.2e}  ({found['reason']})"
+    return "\n".join([terminal_plot(found["lrs"], losses, known, width), "", *lines, chosen])

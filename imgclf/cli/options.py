@@ -1,0 +1,153 @@
+"""The options commands share. Each is only a short name of a configuration key.
+
+A command that takes ``settings: Settings`` gets all of them: ``command`` writes them into its signature, where Typer
+looks for options.
+"""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgclf.console import Terminal
+
+if TYPE_CHECKING:
+    from imgclf.config import Loaded
+
+CONFIG_PANEL = "Configuration"
+OUTPUT_PANEL = "Output"
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="The result as one JSON document on stdout.", rich_help_panel=OUTPUT_PANEL)
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=OUTPUT_PANEL)
+]
+DebugOption = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error, and warnings.", rich_help_panel=OUTPUT_PANEL)
+]
+RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Where run folders are.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+BatchSizeOption = Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images per step.")]
+
+# Parameter of the options below -> the configuration key it is short for.
+KEYS = {
+    "data": "data.path",
+    "arch": "model.arch",
+    "epochs": "train.epochs",
+    "freeze_epochs": "train.freeze_epochs",
+    "batch_size": "data.batch_size",
+    "lr": "train.lr",
+    "size": "augment.size",
+    "presize": "augment.presize",
+    "seed": "seed",
+    "device": "train.device",
+    "offline": "offline",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The shared options as given, and the terminal they ask for."""
+
+    config: str | None
+    flags: dict[str, Any]
+    assignments: list[str]
+    terminal: Terminal
+
+    def load(self) -> "Loaded":
+        """The configuration: file, then flags, then ``--set``."""
+        from imgclf.config import Override, load, parse_set
+
+        given = [
+            Override(KEYS[name], float(value) if _is_number(name, value) else value, f"--{name.replace('_', '-')}")
+            for name, value in self.flags.items()
+            if value is not None and value is not False
+        ]
+        return load(self.config, [*given, *map(parse_set, self.assignments)])
+
+
+def _is_number(name: str, value: Any) -> bool:
+    """Whether ``--lr``, a number or ``auto``, is the number."""
+    if name != "lr":
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def picture(*names: str) -> Any:
+    """The option that names a picture to write."""
+    return typer.Option(*names, help="Where to write the picture.", callback=_writable_picture)
+
+
+def _writable_picture(path: Path) -> Path:
+    """Refuse a picture file that could not be written, before any work is done for it."""
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        raise typer.BadParameter(f"'{path}' should end in one of {', '.join(PICTURE_SUFFIXES)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise typer.BadParameter(f"'{path}' cannot be written: {e.strerror}") from e
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise typer.BadParameter(f"'{path}' cannot be written")
+    return path
+
+
+def _option(*names: str, help: str, **more: Any) -> Any:  # noqa: A002
+    return typer.Option(*names, help=help, rich_help_panel=CONFIG_PANEL, show_default=False, **more)
+
+
+def _shared(
+    config: Annotated[
+        str | None, _option("--config", "-c", help="A YAML file, or the name of an embedded one.")
+    ] = None,
+    data: Annotated[str | None, _option("--data", "-d", help="Folder or table of images, or 'digits'.")] = None,
+    arch: Annotated[
+        str | None, _option("--arch", "-a", help="resnet18, 34, 50, 101 or 152; see `imgclf archs`.")
+    ] = None,
+    epochs: Annotated[int | None, _option("--epochs", "-e", help="Epochs with all layers training.")] = None,
+    freeze_epochs: Annotated[int | None, _option("--freeze-epochs", help="Epochs before, the head alone.")] = None,
+    batch_size: Annotated[int | None, _option("--batch-size", "-b", help="Images per training step.")] = None,
+    lr: Annotated[str | None, _option("--lr", help="Highest learning rate, or 'auto': find it.")] = None,
+    size: Annotated[int | None, _option("--size", help="Side of the model's input, pixels.")] = None,
+    presize: Annotated[int | None, _option("--presize", help="Side before augmentation, pixels.")] = None,
+    seed: Annotated[int | None, _option("--seed", help="Same seed, same result.")] = None,
+    device: Annotated[str | None, _option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    offline: Annotated[bool, _option("--offline", help="Never use the network.")] = False,
+    assignments: Annotated[
+        list[str] | None, _option("--set", metavar="KEY=VALUE", help="Any key; may be repeated.")
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Only its signature is used."""
+
+
+def command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function that takes ``settings: Settings`` be a Typer command with all shared options."""
+    shared = inspect.signature(_shared).parameters
+    own = [p for name, p in inspect.signature(function).parameters.items() if name != "settings"]
+
+    @functools.wraps(function)
+    def wrapper(**values: Any) -> Any:
+        terminal = Terminal(values.pop("json"), values.pop("quiet"))
+        values.pop("debug")
+        flags = {name: values.pop(name) for name in KEYS}
+        settings = Settings(values.pop("config"), flags, values.pop("assignments") or [], terminal)
+        return function(settings=settings, **values)
+
+    positional = [p for p in own if p.default is inspect.Parameter.empty]
+    optional = [p for p in own if p.default is not inspect.Parameter.empty]
+    merged = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*positional, *optional, *shared.values()]]
+    wrapper.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
+    return wrapper

@@ -1,0 +1,101 @@
+"""`imgclf predict`"""
+
+import csv
+import json as json_format
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgclf.cli.options import BatchSizeOption, DebugOption, DeviceOption, JsonOption, QuietOption, RunsDirOption
+from imgclf.console import Terminal, table
+from imgclf.errors import DataError, UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from imgclf.shipping.inference import Predictor
+
+FORMATS = ("table", "csv", "jsonl", "json")
+
+
+def predict_cli(
+    model: Annotated[str, typer.Argument(help="Run, bundle folder, or exported .onnx or .safetensors file.")],
+    paths: Annotated[list[Path], typer.Argument(help="Image files and folders.")],
+    format: Annotated[str, typer.Option("--format", "-f", help="table, csv, jsonl or json.")] = "table",  # noqa: A002
+    top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Classes shown for each image.")] = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    batch_size: BatchSizeOption = 64,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Classify photographs.
+
+    Example: [bold]imgclf predict my-run photo.jpg ~/more-photos --format csv[/]
+    """
+    if format not in FORMATS:
+        raise UserError(
+            f"--format: no format '{format}'.{did_you_mean(format, FORMATS)}", f"one of {', '.join(FORMATS)}"
+        )
+    terminal = Terminal(json or format == "json", quiet)
+    from imgclf.shipping import inference
+    from imgclf.workflow.evaluate import locate
+
+    predictor = inference.load(locate(model, runs_dir), device)
+    files = inference.images_under(paths)
+    if not files:
+        raise DataError(f"no images under {', '.join(map(str, paths))}")
+    bad = _write(predictor, _rows(predictor, files, top_k, batch_size, terminal), format, terminal)
+    if bad:
+        terminal.warn(f"{bad} of {len(files)} files could not be read")
+        raise typer.Exit(DataError.exit_code)
+
+
+def _rows(
+    predictor: "Predictor", files: list[Path], top_k: int | None, batch_size: int, terminal: Terminal
+) -> Iterator[dict[str, Any]]:
+    with terminal.progress("predicting", len(files)) as step:
+        for answer in predictor.predict(files, batch_size):
+            step()
+            yield answer.to_row(predictor.classes, top_k)
+
+
+def _write(predictor: "Predictor", rows: Iterator[dict[str, Any]], form: str, terminal: Terminal) -> int:
+    """Write the rows as they come where the format allows; returns how many files could not be read."""
+    if terminal.json_mode:
+        everything = list(rows)
+        terminal.result({"model": predictor.name, "predictions": everything})
+        return sum("error" in row for row in everything)
+    if form == "jsonl":
+        return sum(_line(json_format.dumps(row, ensure_ascii=False), row) for row in rows)
+    if form == "csv":
+        return _write_csv(predictor, rows)
+    everything = list(rows)
+    terminal.result(None, table(None, ["file", "label", "prob", "then"], [_cells(row) for row in everything]))
+    return sum("error" in row for row in everything)
+
+
+def _line(text: str, row: dict[str, Any]) -> bool:
+    sys.stdout.write(text + "\n")
+    return "error" in row
+
+
+def _write_csv(predictor: "Predictor", rows: Iterator[dict[str, Any]]) -> int:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "label", "prob", "error", *predictor.classes])
+    bad = 0
+    for row in rows:
+        probs = row.get("probs", {})
+        facts = [row["path"], row.get("label"), row.get("prob"), row.get("error")]
+        writer.writerow([*facts, *(probs.get(name) for name in predictor.classes)])
+        bad += "error" in row
+    return bad
+
+
+def _cells(row: dict[str, Any]) -> list[Any]:
+    if "error" in row:
+        return [row["path"], f"unreadable: {row['error']}", "", ""]
+    rest = list(row["probs"].items())[1:3]
+    return [row["path"], row["label"], f"{row['prob']:.3f}", ", ".join(f"{name} {p:.3f}" for name, p in rest)]

@@ -1,0 +1,26 @@
+"""`imgclf verify`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgclf.cli.options import DebugOption, JsonOption, QuietOption
+from imgclf.console import Terminal
+
+
+def verify_cli(
+    file: Annotated[Path, typer.Argument(help="An exported file; its .json must lie beside it.")],
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Check a copy of an export: its hash, and its answers on the golden images stored with it.
+
+    Example: [bold]imgclf verify runs/my-run/export/model.onnx[/]
+    """
+    from imgclf.shipping.verify import verify_golden
+
+    found = verify_golden(file)
+    difference = f", largest difference {found['parity']['max_abs_diff']:.1e}" if found["parity"] else ""
+    Terminal(json, quiet).result(found, f"{file}: checked {' and '.join(found['checked'])}{difference}: passed")

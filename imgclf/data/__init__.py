@@ -1,0 +1,1 @@
+"""Samples, splits, checks, images and loaders: everything before the first training step."""

@@ -1,0 +1,78 @@
+"""The mistakes a user can make, each with an exit code and a way out.
+
+Code raises; only ``imgclf.cli.app`` reports. Anything that is not a ``UserError`` is a bug and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+EXIT_DONE = 0
+EXIT_BUG = 1
+EXIT_USAGE = 2
+EXIT_DATA = 3
+EXIT_MODEL = 4
+EXIT_EXPORT = 5
+EXIT_GATE = 6
+EXIT_INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """A mistake the user can mend.
+
+    Args:
+        message: What happened, with the value seen.
+        hint: How to mend it, a command where possible.
+    """
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(UserError):
+    """A configuration file, flag or ``--set`` that cannot be used."""
+
+
+class DataError(UserError):
+    """Images or labels that cannot be trained or judged on."""
+
+    exit_code = EXIT_DATA
+
+
+class ModelError(UserError):
+    """Weights, a model file or a run folder that cannot be used."""
+
+    exit_code = EXIT_MODEL
+
+
+class ExportError(UserError):
+    """An export that could not be made, or that gives other answers than the model."""
+
+    exit_code = EXIT_EXPORT
+
+
+class GateError(UserError):
+    """A quality gate the model did not meet."""
+
+    exit_code = EXIT_GATE
+
+
+class Interrupted(UserError):
+    """The user stopped the run; what was reached has been saved."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+def closest(word: str, options: Iterable[str]) -> str | None:
+    """The option that ``word`` was probably meant to be, or None."""
+    matches = get_close_matches(word, list(options), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def did_you_mean(word: str, options: Iterable[str]) -> str:
+    """``" Did you mean 'resnet34'?"`` for the closest option, or an empty string."""
+    match = closest(word, options)
+    return f" Did you mean '{match}'?" if match else ""

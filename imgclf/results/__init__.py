@@ -1,0 +1,1 @@
+"""Arrays in, numbers, pictures and pages out."""

@@ -1,0 +1,154 @@
+"""What a model's predictions are worth: one call from predictions to every figure of a report."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from imgclf.errors import DataError, ModelError
+from imgclf.results import calibration, metrics
+from imgclf.results.metrics import Interval
+
+FEW_IMAGES = 30
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's answers for labelled images.
+
+    Args:
+        paths: The N images.
+        logits: (N, C) float32, before the temperature.
+        targets: (N,) int64, the true class numbers.
+        classes: The C names.
+        temperature: Divides the logits. None: the artefact gives calibrated probabilities only, and
+            ``logits`` are their logarithms; what it was before calibration is then unknown.
+    """
+
+    paths: tuple[str, ...]
+    logits: np.ndarray
+    targets: np.ndarray
+    classes: tuple[str, ...]
+    temperature: float | None
+
+    @property
+    def probs(self) -> np.ndarray:
+        """Calibrated probabilities (N, C) float32."""
+        return calibration.softmax(self.logits, 1.0 if self.temperature is None else self.temperature)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Every figure about one set of predictions; ``to_dict`` is the JSON of `imgclf evaluate`.
+
+    ``ece_*`` are expected calibration errors (0 to 1) before and after the temperature. ``valid_loss`` is the
+    mean cross-entropy in nats of the plain logits, as in training; ``loss`` and ``prob`` of ``top_losses``
+    are calibrated. Accuracies are the same either way: a temperature changes no ranking.
+    """
+
+    n: int
+    accuracy: Interval
+    error_rate: float
+    top5_accuracy: Interval | None
+    macro_f1: float
+    valid_loss: float
+    majority_baseline: Interval
+    ece_before: float | None
+    ece_after: float
+    classes: tuple[str, ...]
+    per_class: list[dict[str, Any]]
+    confusion: list[list[int]]
+    most_confused: list[dict[str, Any]]
+    top_losses: list[dict[str, Any]]
+    warnings: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-ready values; ``top5_accuracy`` only where there are more than five classes."""
+        data = {**asdict(self), "classes": list(self.classes)}
+        return {key: value for key, value in data.items() if key != "top5_accuracy" or value is not None}
+
+
+def evaluate(predictions: Predictions, top_losses: int = 20) -> Evaluation:
+    """Judge the predictions.
+
+    Args:
+        top_losses: How many of the images with the highest loss to list.
+
+    Raises:
+        DataError: if there are no images.
+        ModelError: if the model gave something that is not a number.
+    """
+    _check(predictions)
+    probs, targets, classes = predictions.probs, predictions.targets, predictions.classes
+    accuracy = metrics.accuracy(probs, targets)
+    counts = metrics.confusion(probs, targets, len(classes))
+    majority = metrics.wilson(int(np.bincount(targets).max()), len(targets))
+    return Evaluation(
+        n=len(targets),
+        accuracy=accuracy,
+        error_rate=1 - accuracy.value,
+        top5_accuracy=metrics.top_k_accuracy(probs, targets) if len(classes) > 5 else None,
+        macro_f1=metrics.macro_f1(probs, targets),
+        valid_loss=float(metrics.losses(calibration.softmax(predictions.logits), targets).mean()),
+        majority_baseline=majority,
+        ece_before=_ece_before(predictions),
+        ece_after=calibration.expected_calibration_error(probs, targets),
+        classes=classes,
+        per_class=metrics.per_class(probs, targets, classes),
+        confusion=counts,
+        most_confused=metrics.most_confused(counts, classes),
+        top_losses=_top_losses(predictions, probs, top_losses),
+        warnings=_warnings(accuracy, majority, np.bincount(targets, minlength=len(classes)), classes),
+    )
+
+
+def _check(predictions: Predictions) -> None:
+    if len(predictions.targets) == 0:
+        raise DataError("there are no labelled images to evaluate on", "give some with --data FOLDER_OR_CSV")
+    broken = np.flatnonzero(np.isnan(predictions.probs).any(1))
+    if len(broken):
+        raise ModelError(
+            f"the model's answer is not a number for {len(broken)} of {len(predictions.targets)} images, "
+            f"the first is {predictions.paths[broken[0]]}",
+            "training has diverged: use a lower --lr, or --set train.precision=fp32",
+        )
+
+
+def _ece_before(predictions: Predictions) -> float | None:
+    if predictions.temperature is None:
+        return None
+    return calibration.expected_calibration_error(calibration.softmax(predictions.logits), predictions.targets)
+
+
+def _top_losses(predictions: Predictions, probs: np.ndarray, most: int) -> list[dict[str, Any]]:
+    """The images the model got most wrong, or was least sure of: highest loss first."""
+    loss = metrics.losses(probs, predictions.targets)
+    classes = predictions.classes
+    return [
+        {
+            "path": predictions.paths[i],
+            "label": classes[predictions.targets[i]],
+            "pred": classes[probs[i].argmax()],
+            "loss": float(loss[i]),
+            "prob": float(probs[i].max()),
+        }
+        for i in np.argsort(-loss, kind="stable")[:most].tolist()
+    ]
+
+
+def _warnings(accuracy: Interval, majority: Interval, support: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """What a reader must know before trusting the figures."""
+    found = []
+    always = f"always answering '{classes[int(support.argmax())]}' ({majority.value:.3f})"
+    if accuracy.value <= majority.value:
+        found.append(f"no better than {always}")
+    elif accuracy.low <= majority.value:
+        found.append(f"not clearly better than {always}: that is within the interval")
+    if accuracy.n < FEW_IMAGES:
+        found.append(f"only {accuracy.n} images: the accuracy may lie anywhere in its interval")
+    missing = [name for name, n in zip(classes, support, strict=True) if n == 0]
+    if missing:
+        names = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
+        found.append(f"{len(missing)} of {len(classes)} classes have no image here and are not judged: {names}")
+    return found

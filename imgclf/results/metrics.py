@@ -1,0 +1,99 @@
+"""Arrays in, numbers out.
+
+Letters in the shapes: N images, C classes. ``probs`` (N, C) rows sum to 1; ``targets`` (N,) are class
+numbers; the prediction is the most probable class (the first of several equal ones).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import nan, sqrt
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A proportion with its confidence interval; all but ``n``, the number of images, from 0 to 1."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Wilson's score interval for ``successes`` out of ``n`` (Wilson 1927).
+
+    Unlike value ± 1.96 standard errors it stays within 0 to 1 and keeps a width when all or none succeed.
+    With n = 0 nothing is known: the value is NaN, the interval 0 to 1.
+    """
+    if n == 0:
+        return Interval(nan, 0.0, 1.0, 0)
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, spread = successes / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    # Exact ends: rounding would leave 1e-17 where nothing succeeded.
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == n else centre + half
+    return Interval(share, low, high, n)
+
+
+def accuracy(probs: np.ndarray, targets: np.ndarray) -> Interval:
+    """The share of images whose most probable class is the right one."""
+    return wilson(int((probs.argmax(1) == targets).sum()), len(targets))
+
+
+def top_k_accuracy(probs: np.ndarray, targets: np.ndarray, k: int = 5) -> Interval:
+    """The share of images whose class is among the ``k`` most probable ones."""
+    ranked = np.argsort(-probs, axis=1, kind="stable")[:, :k]
+    return wilson(int((ranked == targets[:, None]).any(1).sum()), len(targets))
+
+
+def per_class(probs: np.ndarray, targets: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a class: ``class``, ``n`` images, ``precision``, ``recall``, ``f1``; 0.0 where undefined."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    columns = precision_recall_fscore_support(targets, probs.argmax(1), labels=range(len(classes)), zero_division=0)
+    return [
+        {"class": name, "n": int(n), "precision": float(p), "recall": float(r), "f1": float(f1)}
+        for name, p, r, f1, n in zip(classes, *columns, strict=True)
+    ]
+
+
+def macro_f1(probs: np.ndarray, targets: np.ndarray) -> float:
+    """The mean F1 over the classes that occur in these targets or predictions, each counting the same."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(targets, probs.argmax(1), average="macro", zero_division=0))
+
+
+def confusion(probs: np.ndarray, targets: np.ndarray, n_classes: int) -> list[list[int]]:
+    """Counts (C, C): row = true class, column = predicted class."""
+    from sklearn.metrics import confusion_matrix
+
+    counts: list[list[int]] = confusion_matrix(targets, probs.argmax(1), labels=range(n_classes)).tolist()
+    return counts
+
+
+def losses(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Cross-entropy of each image in nats, (N,); at most 87.3, as if 0 were the smallest float32."""
+    given = probs[np.arange(len(targets)), targets].astype(np.float64)
+    nats: np.ndarray = -np.log(np.clip(given, float(np.finfo(np.float32).tiny), 1.0))
+    return nats
+
+
+def most_confused(confusion: Sequence[Sequence[int]], classes: Sequence[str], least: int = 1) -> list[dict[str, Any]]:
+    """The mistakes by kind, commonest first: ``truth``, ``predicted``, ``n`` (no less than ``least``)."""
+    counts = np.array(confusion)
+    np.fill_diagonal(counts, 0)
+    pairs = [
+        {"truth": classes[t], "predicted": classes[p], "n": int(counts[t, p])}
+        for t, p in np.argwhere(counts >= max(least, 1))
+    ]
+    return sorted(pairs, key=lambda pair: -pair["n"])

@@ -1,0 +1,197 @@
+"""The run folder: the name of every file in it, and how it is created, found and written.
+
+Every file is written to a temporary name and renamed, so that a killed process leaves whole files only.
+"""
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from imgclf.errors import ModelError, UserError, did_you_mean
+
+CONFIG = "config.yaml"
+MANIFEST = "manifest.json"
+SPLIT = "split.csv"
+HISTORY = "history.csv"
+LOG = "train.log"
+LR_FIND_PLOT = "lr_find.png"
+LR_FIND_DATA = "lr_find.json"
+WEIGHTS = "model.safetensors"
+RECORD = "model.json"
+PLOTS = "plots"
+EXPORT = "export"
+EVAL_REPORT = "eval/report.json"
+REPORT = "report.html"
+
+Status = Literal["running", "finished", "interrupted", "failed"]
+
+
+def atomic_write(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it onto ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    return atomic_write(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, data: Any) -> Path:
+    """Write ``data`` as readable JSON, whole or not at all."""
+    return write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def file(self, name: str) -> Path:
+        """The path of one of the files named at the head of this module."""
+        return self.path / name
+
+    def manifest(self) -> dict[str, Any]:
+        """What is known about the run: versions, command, seed, data, status.
+
+        Raises:
+            ModelError: if the folder has no readable manifest.
+        """
+        path = self.file(MANIFEST)
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as e:
+            raise ModelError(f"{self.path} is not a run folder: {MANIFEST} cannot be read ({e})") from e
+        if not isinstance(data, dict) or "status" not in data:
+            raise ModelError(f"{path} is not a run's manifest: it has no 'status'")
+        return data
+
+    def update_manifest(self, **values: Any) -> None:
+        """Set some of the manifest's values."""
+        write_json(self.file(MANIFEST), {**self.manifest(), **values})
+
+    def finish(self, status: Status, **values: Any) -> None:
+        """Close the run with its last status."""
+        self.update_manifest(status=status, finished=_now(), **values)
+
+
+def create(runs_dir: Path, name: str, config_text: str, manifest: dict[str, Any]) -> Run:
+    """Make the run folder with ``config.yaml`` and ``manifest.json`` in it, before anything else happens.
+
+    Raises:
+        ModelError: if the name is taken (exit code 4) or the folder cannot be written.
+    """
+    if not re.fullmatch(r"[\w][\w.+-]*", name):
+        raise UserError(f"'{name}' cannot be a run's name", "use letters, digits, '.', '_', '+' and '-'")
+    run = Run(runs_dir / name)
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        run.path.mkdir()
+    except OSError as e:
+        if not run.path.exists():
+            raise ModelError(
+                f"cannot make the run folder {run.path}: {e.strerror}",
+                "choose a writable folder: --runs-dir FOLDER",
+            ) from e
+        raise ModelError(
+            f"the run folder {run.path} exists already",
+            f"choose another name: --name {free_name(runs_dir, name)}",
+        ) from e
+    write_text(run.file(CONFIG), config_text)
+    write_json(
+        run.file(MANIFEST),
+        {"name": name, "status": "running", "started": _now(), "pid": os.getpid(), **manifest},
+    )
+    return run
+
+
+def free_name(runs_dir: Path, stem: str) -> str:
+    """``stem``, or ``stem-2``, ``stem-3`` …: the first that is not taken."""
+    names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 100_000))
+    return next(name for name in names if not (runs_dir / name).exists())
+
+
+def new_name(runs_dir: Path, arch: str) -> str:
+    """A name that sorts by time: ``20261121-2210-resnet18``."""
+    return free_name(runs_dir, f"{datetime.now():%Y%m%d-%H%M}-{arch}")
+
+
+def find(reference: str | None, runs_dir: Path) -> Run:
+    """A run by its folder or name; without a reference, the newest finished one.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    if reference is not None:
+        for path in (Path(reference), runs_dir / reference):
+            if (path / MANIFEST).is_file():
+                return Run(path)
+        names = [run.name for run in all_runs(runs_dir)]
+        raise ModelError(
+            f"no run '{reference}': neither a run folder nor a name under {runs_dir}.{did_you_mean(reference, names)}",
+            "`imgclf runs list` shows the runs; --runs-dir says where they are",
+        )
+    finished = [run for run in all_runs(runs_dir) if status(run) == "finished"]
+    if not finished:
+        raise ModelError(
+            f"there is no finished run under {runs_dir}", "train one with `imgclf train`, or use --runs-dir"
+        )
+    return max(finished, key=lambda run: run.manifest().get("finished", ""))
+
+
+def all_runs(runs_dir: Path) -> list[Run]:
+    """The runs under a folder, by name; folders that are not runs are passed over."""
+    return [Run(p.parent) for p in sorted(runs_dir.glob(f"*/{MANIFEST}"))]
+
+
+def status(run: Run) -> str:
+    """The run's status, or ``damaged``: one bad manifest must not hide the other runs."""
+    try:
+        return str(run.manifest()["status"])
+    except ModelError:
+        return "damaged"
+
+
+@contextlib.contextmanager
+def recorded(run: Run) -> Iterator[None]:
+    """Mark the run ``failed`` (or ``interrupted``) if the block ends in an exception nobody has recorded."""
+    try:
+        yield
+    except BaseException as e:
+        with contextlib.suppress(ModelError, OSError):  # a full disk or a vanished folder: the first error tells more
+            if run.manifest()["status"] == "running":
+                status: Status = "interrupted" if isinstance(e, KeyboardInterrupt) else "failed"
+                run.finish(status, error=f"{type(e).__name__}: {e}"[:500])
+        raise
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

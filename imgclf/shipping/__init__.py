@@ -1,0 +1,1 @@
+"""The bundle, inference from any artefact, exporters and their verification."""

@@ -1,0 +1,32 @@
+"""The forms a trained model can be given away in: one file each."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from imgclf.errors import ExportError, UserError, did_you_mean
+from imgclf.shipping.exporters import onnx, pkl, safetensors
+
+# Each takes a bundle (its folder or file) and the file to write, and returns that.
+FORMATS: dict[str, Callable[[Path, Path], Path]] = {
+    "safetensors": safetensors.export,
+    "onnx": onnx.export,
+    "pkl": pkl.export,
+}
+
+
+def export(bundle: Path, fmt: str, target: Path) -> Path:
+    """Write the model of ``bundle`` to ``target`` in the format ``fmt``.
+
+    Whether the file gives the model's answers is for ``verify.check`` to say.
+
+    Raises:
+        UserError: for an unknown format.
+        ModelError: if the bundle cannot be read.
+        ExportError: if it cannot be written in this format, or not to this place.
+    """
+    if fmt not in FORMATS:
+        raise UserError(f"unknown format '{fmt}'.{did_you_mean(fmt, FORMATS)}", f"formats: {', '.join(FORMATS)}")
+    try:
+        return FORMATS[fmt](bundle, target)
+    except OSError as e:
+        raise ExportError(f"cannot write {target}: {e.strerror or e}", "choose another place with --out") from e

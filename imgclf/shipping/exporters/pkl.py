@@ -1,0 +1,127 @@
+"""The model as fastai's own ``export.pkl``, for those who go on in fastai: ``load_learner(file).predict(photo)``.
+
+Made of pieces of fastai, torch and Pillow only, so that it loads where imgclf is not installed. What it cannot do as we
+do: it decodes JPEGs at full size (``imgclf predict`` only as finely as the model needs, which changes answers a little;
+``verify`` reports how much), and its reading of transparency and of 16-bit grey is fastai's.
+"""
+
+import pickle
+import warnings
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import ImageOps
+from torch import nn
+
+from imgclf import runs
+from imgclf.errors import ExportError
+from imgclf.shipping import bundle as bundles
+from imgclf.shipping import layers
+from imgclf.shipping.record import Record
+
+
+class ByName:
+    """What ``torch.save`` wants of a pickle module; stores functions by name and paths in a form every system reads.
+
+    fastai's default, cloudpickle, stores some of fastai's functions as byte code, which ties the file to this version
+    of Python and puts paths of this machine into it. A plain pickle holds a PosixPath, which does not load on Windows.
+    """
+
+    class Pickler(pickle.Pickler):
+        def reducer_override(self, obj: Any) -> Any:
+            return (Path, obj.parts) if isinstance(obj, PurePath) else NotImplemented
+
+
+def export(bundle: Path, target: Path) -> Path:
+    """Write it.
+
+    Raises:
+        ModelError: if the bundle cannot be read.
+        ExportError: if the calibration cannot be made part of the last layer, or fastai cannot pickle itself.
+    """
+    from fastai.learner import Learner
+    from fastai.losses import CrossEntropyLossFlat
+    from fastai.vision.learner import model_meta
+
+    net, record = bundles.load(bundle)
+    _calibrate(net, record.temperature)
+    model = _with_fastai_pooling(net).requires_grad_(True)
+    groups = model_meta[layers.BODIES[record.arch]]["split"]  # so that freeze() and fine_tune() work on it
+    learner = Learner(_dataloaders(record), model, loss_func=CrossEntropyLossFlat(), splitter=groups)
+    try:
+        return runs.atomic_write(target, lambda path: learner.export(path.absolute(), pickle_module=ByName))
+    except (pickle.PicklingError, TypeError, AttributeError) as e:  # fasttransform 0.0.2 beside a newer plum-dispatch
+        raise ExportError(
+            f"this fastai cannot store its pipeline as a pickle: {e}", "pip install --upgrade fastai fasttransform"
+        ) from e
+
+
+def probs(file: Path, paths: Sequence[Path], classes: Sequence[str]) -> np.ndarray:
+    """What fastai answers from the exported file: (N, C) float32, in the order of ``paths`` and ``classes``.
+
+    Runs the code in the file: for files just written only.
+    """
+    import fastai.callback.progress  # noqa: F401 - gives a Learner its no_bar()
+    from fastai.learner import load_learner
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fastai warns that pickles run code; this one is ours
+        learner = load_learner(file)
+        names = list(learner.dls.vocab)
+        with learner.no_bar(), learner.no_logging():
+            loader = learner.dls.test_dl([Path(p) for p in paths], bs=16, num_workers=0)
+            answers = learner.get_preds(dl=loader)[0]
+    if sorted(names) != sorted(classes):
+        raise ExportError(f"{file} names other classes than the model it came from")
+    return np.asarray(answers.numpy()[:, [names.index(name) for name in classes]], np.float32)
+
+
+def _dataloaders(record: Record) -> Any:
+    """fastai's pipeline from a file to a batch, as our preprocessing does it; holds no data."""
+    from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
+    from fastai.data.transforms import IndexSplitter, IntToFloatTensor, ItemGetter, Normalize
+    from fastai.vision.augment import Resize
+    from fastai.vision.core import PILImage
+
+    p = record.preprocess
+    # The second `create`: exif_transpose says that it returns a Pillow image, and fastai takes it at its word.
+    upright = [PILImage.create, ImageOps.exif_transpose, PILImage.create]
+    block = DataBlock(
+        blocks=(
+            TransformBlock(type_tfms=upright, batch_tfms=IntToFloatTensor),
+            CategoryBlock(vocab=list(record.classes), sort=False),
+        ),
+        getters=[ItemGetter(0), ItemGetter(1)],
+        splitter=IndexSplitter([1]),
+        item_tfms=Resize(p.size, method=p.resize),
+        batch_tfms=[Normalize.from_stats(p.mean, p.std, cuda=False)],
+    )
+    # fastai finds out what its pipeline takes by running it once; `export` drops these two again.
+    black = np.zeros((p.size, p.size, 3), np.uint8)
+    return block.dataloaders([(black, record.classes[0])] * 2, bs=1, num_workers=0, device=torch.device("cpu"))
+
+
+def _with_fastai_pooling(module: nn.Module) -> nn.Module:
+    """The same network with fastai's own class in place of ours."""
+    from fastai.layers import AdaptiveConcatPool2d
+
+    for name, child in module.named_children():
+        if isinstance(child, layers.AdaptiveConcatPool2d):
+            setattr(module, name, AdaptiveConcatPool2d(child.size))
+        else:
+            _with_fastai_pooling(child)
+    return module
+
+
+def _calibrate(net: nn.Module, temperature: float) -> None:
+    """Divide the logits by the temperature, in the last layer's own weights: fastai's softmax has no place for it."""
+    last = [module for module in net.modules() if not isinstance(module, nn.Sequential | nn.Dropout)][-1]
+    if not isinstance(last, nn.Linear | nn.BatchNorm1d):
+        raise ExportError(f"the calibration cannot be made part of the last layer, a {type(last).__name__}")
+    with torch.no_grad():
+        for weights in (last.weight, last.bias):
+            if weights is not None:
+                weights.div_(temperature)

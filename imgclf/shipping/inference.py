@@ -1,0 +1,295 @@
+"""One way to use a model, whatever its format: ``load(...)`` gives a ``Predictor``.
+
+Neither fastai nor, for an ONNX file, torch is imported.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from imgclf import runs
+from imgclf.data.images import SUFFIXES, Preprocess, decode
+from imgclf.errors import DataError, ModelError, UserError
+from imgclf.shipping.record import check_classes, parse, preprocess_from
+
+if TYPE_CHECKING:
+    import torch
+
+Format = Literal["bundle", "safetensors", "onnx"]
+LEAST_PROB = 1e-30  # the smallest probability a logarithm is taken of
+
+FORMS = (
+    f"models are: a run folder or bundle folder (it holds {runs.WEIGHTS}), "
+    "a .safetensors or a .onnx file of `imgclf export`"
+)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one file: probabilities (C,) and logits (C,) float32, or why there is none."""
+
+    path: Path
+    label: str | None = None
+    prob: float | None = None
+    probs: np.ndarray | None = None
+    logits: np.ndarray | None = None
+    error: str | None = None
+
+    def to_row(self, classes: tuple[str, ...], top_k: int | None = None) -> dict[str, Any]:
+        """Plain values: ``{"path", "label", "prob", "probs": {class: p}}``, or ``{"path", "error"}``.
+
+        The classes come with the most probable first.
+
+        Args:
+            top_k: How many classes to keep; None: all.
+        """
+        if self.probs is None:
+            return {"path": str(self.path), "error": self.error}
+        best = np.argsort(-self.probs, kind="stable")[:top_k]
+        probs = {classes[i]: float(self.probs[i]) for i in best}
+        return {"path": str(self.path), "label": self.label, "prob": self.prob, "probs": probs}
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model ready for use.
+
+    Attributes:
+        name: Of the run folder or file.
+        temperature: What the logits are divided by before the softmax; None where the file's own answers are
+            calibrated already (ONNX).
+        forward: uint8 RGB images (N, S, S, 3) to float32 logits (N, C).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    format: Format
+    temperature: float | None
+    forward: Callable[[np.ndarray], np.ndarray] = field(repr=False, compare=False)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """(N, S, S, 3) uint8 RGB to (N, C) float32, uncalibrated (ONNX: the logarithm of the probabilities).
+
+        Raises:
+            ValueError: for another shape or type: scaling and normalising are this method's work, not the caller's.
+        """
+        side = self.preprocess.size
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3):
+            raise ValueError(f"images must be uint8 (N, {side}, {side}, 3), not {images.dtype} {images.shape}")
+        if len(images) == 0:
+            return np.zeros((0, len(self.classes)), np.float32)
+        return self.forward(images)
+
+    def probs(self, images: np.ndarray) -> np.ndarray:
+        """(N, S, S, 3) uint8 RGB to (N, C) float32: calibrated, each row sums to 1."""
+        return self._calibrated(self.logits(images))
+
+    def predict(
+        self,
+        paths: Iterable[Path | str],
+        batch_size: int = 64,
+        workers: int | None = None,
+        full_decode: bool = False,
+    ) -> Iterator[Prediction]:
+        """The answers for files, in their order, one after another in constant memory.
+
+        Files are decoded in threads while the model works (Pillow releases the interpreter's lock). A file that cannot
+        be read gives a ``Prediction`` with ``error`` and does not stop the others.
+
+        Args:
+            workers: Threads that decode; None: one for each core, at most 8.
+            full_decode: Decode JPEGs at full size, as other programs do, and not only as finely as the model needs.
+        """
+        workers = workers or min(8, os.cpu_count() or 1)
+        waiting = map(Path, paths)
+        with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+            ahead = deque(pool.submit(self._decode, p, full_decode) for p in islice(waiting, 2 * batch_size))
+            try:
+                while ahead:
+                    batch = [ahead.popleft().result() for _ in range(min(batch_size, len(ahead)))]
+                    ahead.extend(pool.submit(self._decode, p, full_decode) for p in islice(waiting, len(batch)))
+                    yield from self._answer(batch)
+            finally:
+                _cancel(ahead)
+
+    def _decode(self, path: Path, full: bool) -> "tuple[Path, np.ndarray | str]":
+        try:
+            return path, np.asarray(self.preprocess.fit(decode(path))) if full else self.preprocess.load(path)
+        except Exception as e:  # Pillow's plug-ins raise almost anything on broken files; the row says what
+            return path, _reason(e)
+
+    def _answer(self, batch: "list[tuple[Path, np.ndarray | str]]") -> Iterator[Prediction]:
+        images = [image for _, image in batch if not isinstance(image, str)]
+        logits = self.logits(np.stack(images)) if images else np.zeros((0, len(self.classes)), np.float32)
+        answers = iter(zip(logits, self._calibrated(logits), strict=True))
+        for path, image in batch:
+            if isinstance(image, str):
+                yield Prediction(path, error=image)
+            else:
+                row, probs = next(answers)
+                best = int(probs.argmax())
+                yield Prediction(path, self.classes[best], float(probs[best]), probs, row)
+
+    def _calibrated(self, logits: np.ndarray) -> np.ndarray:
+        scaled = logits / np.float32(self.temperature or 1.0)
+        odds = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)
+
+
+def load(model: str | Path, device: str = "cpu") -> Predictor:
+    """A model from a run folder, a bundle folder, a ``.safetensors`` or a ``.onnx`` file.
+
+    Args:
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto``: a GPU if there is one.
+
+    Raises:
+        ModelError: if there is no such model, or it cannot be trusted to be whole.
+    """
+    path = Path(model).expanduser()
+    suffix = path.suffix.lower()
+    if (path / runs.WEIGHTS).is_file():
+        return _from_bundle(path, "bundle", device)
+    if path.is_dir():
+        raise ModelError(f"the folder {path} holds no model ({runs.WEIGHTS})", FORMS)
+    if not path.exists():
+        raise ModelError(f"there is no model {path}", FORMS)
+    if suffix == ".safetensors":
+        return _from_bundle(path, "safetensors", device)
+    if suffix == ".onnx":
+        return _from_onnx(path, device)
+    if suffix in (".pkl", ".pth", ".pt", ".pickle", ".ckpt"):
+        raise ModelError(
+            f"{path} is a pickle: loading one runs whatever code it holds", "use the run folder it was exported from"
+        )
+    raise ModelError(f"{path} is not a model imgclf can use", FORMS)
+
+
+def images_under(paths: Iterable[Path | str]) -> list[Path]:
+    """The image files meant by ``paths``: a folder stands for all images below it, sorted; a file for itself.
+
+    In folders, hidden files and folders and files without an image's suffix are passed over; a file that is named is
+    kept whatever its suffix. The list is empty if the folders hold no images.
+
+    Raises:
+        DataError: for a path that does not exist.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found += sorted(_walk(path))
+        elif path.exists():
+            found.append(path)
+        else:
+            raise DataError(f"there is no file or folder {path}")
+    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for here, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(here, n) for n in files if not n.startswith(".") and Path(n).suffix.lower() in SUFFIXES)
+
+
+def _cancel(futures: "Iterable[Future[Any]]") -> None:
+    for future in futures:
+        future.cancel()
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be read, in a line, without the path (the row has it)."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).splitlines()[0] if str(error) else ""
+    if "cannot identify image file" in text:
+        return "not an image, or of a kind Pillow does not know"
+    return text or type(error).__name__
+
+
+def _from_bundle(path: Path, form: Format, device: str) -> Predictor:
+    from imgclf.shipping import bundle
+
+    net, record = bundle.load(path)
+    forward = _torch_forward(net, record.preprocess, device)
+    name = path.resolve().name
+    return Predictor(name, record.classes, record.preprocess, form, record.temperature, forward)
+
+
+def _torch_forward(net: "torch.nn.Module", preprocess: Preprocess, device: str) -> Callable[[np.ndarray], np.ndarray]:
+    import torch
+
+    where = _torch_device(device)
+    net = net.to(where).eval()
+    mean, std = (torch.tensor(v, device=where).view(1, 3, 1, 1) for v in (preprocess.mean, preprocess.std))
+
+    def forward(images: np.ndarray) -> np.ndarray:
+        # TF32 (cuDNN's default) would make an image's answer depend on its batch in the third decimal.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            x = torch.tensor(images, device=where).permute(0, 3, 1, 2).float().div_(255)
+            return np.asarray(net(x.sub_(mean).div_(std)).float().cpu().numpy())
+
+    return forward
+
+
+def _torch_device(name: str) -> "torch.device":
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as e:
+        raise UserError(f"the device '{name}' cannot be used: {str(e).splitlines()[0]}", "use --device cpu") from e
+    return device
+
+
+def _from_onnx(path: Path, device: str) -> Predictor:
+    session = _onnx_session(path, device)
+    facts = session.get_modelmeta().custom_metadata_map
+    if not {"classes", "preprocess"} <= facts.keys():
+        raise ModelError(f"{path} was not exported by imgclf: it does not say its classes and preprocessing", FORMS)
+    classes = check_classes(parse(facts["classes"]))
+    preprocess = preprocess_from(parse(facts["preprocess"]))
+    _check_onnx(path, session, len(classes), preprocess.size)
+
+    def forward(images: np.ndarray) -> np.ndarray:
+        probs = session.run(["probs"], {"image": np.ascontiguousarray(images)})[0]
+        return np.asarray(np.log(np.clip(probs, LEAST_PROB, 1)), np.float32)
+
+    return Predictor(path.name, classes, preprocess, "onnx", None, forward)
+
+
+def _onnx_session(path: Path, device: str) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as e:
+        raise ModelError("an ONNX file needs onnxruntime", 'pip install "imgclf[onnx]"') from e
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: the result is ours to report
+    wanted = "CPUExecutionProvider" if device in ("auto", "cpu") else "CUDAExecutionProvider"
+    if wanted not in onnxruntime.get_available_providers():
+        raise UserError(
+            f"this onnxruntime cannot use the device '{device}'", "pip install onnxruntime-gpu, or --device cpu"
+        )
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=[wanted])
+    except Exception as e:  # its own exception classes share no base but Exception
+        raise ModelError(f"{path} is not a whole ONNX file: {str(e).splitlines()[0][:200]}") from e
+
+
+def _check_onnx(path: Path, session: Any, n_classes: int, side: int) -> None:
+    """Refuse a graph whose input or output is not the one promised."""
+    found_in = [(i.name, i.type, list(i.shape)[1:]) for i in session.get_inputs()]
+    found_out = [(o.name, o.type, list(o.shape)[1:]) for o in session.get_outputs()]
+    if found_in != [("image", "tensor(uint8)", [side, side, 3])] or found_out != [
+        ("probs", "tensor(float)", [n_classes])
+    ]:
+        raise ModelError(f"{path} is not a classifier of imgclf: it maps {found_in} to {found_out}")

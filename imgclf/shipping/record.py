@@ -1,0 +1,163 @@
+"""What a model file says about its weights: classes, preprocessing, layers, calibration, results.
+
+Needs neither torch nor fastai; strict, as the file may come from anywhere.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, get_args
+
+from imgclf import __version__
+from imgclf.data.images import Preprocess, ResizeRule
+from imgclf.errors import ModelError
+
+SCHEMA = 1
+MAX_SIDE = 8192  # pixels
+MAX_CLASSES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Record:
+    """The facts of one model. Any ``Record`` that exists is valid.
+
+    Attributes:
+        classes: Names in the order of the model's outputs.
+        arch: A name in ``layers.BODIES``.
+        head: What ``layers.describe`` says of the head.
+        temperature: The logits are divided by it before the softmax.
+        metrics: Results on the validation images, as ``results.metrics`` gives them.
+        training: Free facts: run, epochs, pretrained, seed, fingerprint of the data.
+
+    Raises:
+        ModelError: for a value that cannot be right.
+    """
+
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    arch: str
+    head: list[dict[str, Any]]
+    temperature: float = 1.0
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+    imgclf_version: str = __version__
+
+    def __post_init__(self) -> None:
+        _check_schema(self.schema)
+        _check_classes(self.classes)
+        _check_preprocess(self.preprocess)
+        if not _is_number(self.temperature) or not 1e-4 <= self.temperature <= 1e4:
+            raise ModelError(f"the temperature {self.temperature!r:.80} is not a number from 0.0001 to 10,000")
+        kinds: dict[str, type] = {"arch": str, "head": list, "metrics": dict, "training": dict, "imgclf_version": str}
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ModelError(f"the model record's '{name}' must be a {kind.__name__}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; ``schema`` first, so that a reader sees it first."""
+        return {"schema": self.schema, **asdict(self), "classes": list(self.classes)}
+
+    def to_json(self) -> str:
+        """One line of JSON.
+
+        Raises:
+            ModelError: if ``metrics`` or ``training`` hold NaN, infinity or anything JSON has no word for.
+        """
+        try:
+            text = json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+            text.encode()  # a lone surrogate, as in a file name that is not UTF-8, cannot be written anywhere
+            return text
+        except (TypeError, ValueError, RecursionError) as e:
+            raise ModelError(f"the model record cannot be written as JSON: {e}") from e
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "Record":
+        """The record of ``to_dict``.
+
+        Raises:
+            ModelError: for missing or unknown keys, wrong values, or a schema newer than this version knows.
+        """
+        if not isinstance(data, dict):
+            raise ModelError("the model record is not a JSON object")
+        _check_schema(data.get("schema"))  # before the keys: a newer schema may have others
+        known = {f.name for f in fields(cls)}
+        if data.keys() != known:
+            wrong = sorted(map(str, known ^ data.keys()))
+            raise ModelError(f"the model record has missing or unknown keys: {', '.join(wrong)[:200]}")
+        if not isinstance(data["classes"], list):
+            raise ModelError("the model record's 'classes' must be a list")
+        preprocess = preprocess_from(data["preprocess"])
+        record = cls(**{**data, "classes": tuple(data["classes"]), "preprocess": preprocess})
+        record.to_json()  # refuses infinities, which Python's JSON reader lets pass
+        return record
+
+    @classmethod
+    def from_json(cls, text: str) -> "Record":
+        """The record of ``to_json``; raises ``ModelError`` as ``from_dict`` does."""
+        return cls.from_dict(parse(text))
+
+
+def parse(text: str) -> Any:
+    """JSON, or a ModelError that says it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise ModelError(f"the model record is not JSON: {e}"[:300]) from e
+
+
+def preprocess_from(data: Any) -> Preprocess:
+    """A ``Preprocess`` from untrusted plain values.
+
+    Raises:
+        ModelError: for missing or unknown keys or values no model can have.
+    """
+    known = {f.name for f in fields(Preprocess)}
+    if not isinstance(data, dict) or data.keys() != known:
+        raise ModelError(f"the model record's 'preprocess' must have exactly the keys {', '.join(sorted(known))}")
+    if not isinstance(data["mean"], list | tuple) or not isinstance(data["std"], list | tuple):
+        raise ModelError("the model record's 'mean' and 'std' must be lists")
+    preprocess = Preprocess.from_dict(data)
+    _check_preprocess(preprocess)
+    return preprocess
+
+
+def check_classes(classes: Any) -> tuple[str, ...]:
+    """The names as a tuple, if they can be a model's classes; a ModelError if not."""
+    names = tuple(classes) if isinstance(classes, list | tuple) else ()
+    _check_classes(names)
+    return names
+
+
+def _check_schema(schema: Any) -> None:
+    if type(schema) is not int or schema < 1:
+        raise ModelError(f"the model record's schema is {schema!r:.80}, not a number from 1")
+    if schema > SCHEMA:
+        raise ModelError(
+            f"the model file has schema {schema}; imgclf {__version__} reads up to schema {SCHEMA}",
+            "it was written by a newer version: pip install --upgrade imgclf",
+        )
+
+
+def _check_classes(classes: Any) -> None:
+    if not isinstance(classes, tuple) or not 1 <= len(classes) <= MAX_CLASSES:
+        raise ModelError("a model needs a list of class names")
+    if not all(isinstance(name, str) and name for name in classes):
+        raise ModelError("a class name is missing or not text")
+    if len(set(classes)) != len(classes):
+        twice = sorted({name for name in classes if classes.count(name) > 1})[:5]
+        raise ModelError(f"class names must differ; more than once: {', '.join(twice)}")
+
+
+def _check_preprocess(p: Preprocess) -> None:
+    if type(p.size) is not int or not 1 <= p.size <= MAX_SIDE:
+        raise ModelError(f"the model's image size {p.size!r:.80} is not a number of pixels from 1 to {MAX_SIDE}")
+    if p.resize not in get_args(ResizeRule) or p.interpolation != "bilinear":
+        raise ModelError(f"unknown resizing: {p.resize!r:.80}, {p.interpolation!r:.80}")
+    for values, least in ((p.mean, -10.0), (p.std, 1e-6)):
+        if len(values) != 3 or not all(_is_number(value) and least <= value <= 10 for value in values):
+            raise ModelError(f"the model's mean {p.mean!r:.80} or deviation {p.std!r:.80} cannot be right")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)

@@ -1,0 +1,256 @@
+"""Does an exported file give the answers of the model it came from? Measured from the bytes of real image files.
+
+What was found lies beside the file, as ``FILE.json``, with a few golden images to repeat the check anywhere.
+"""
+
+import base64
+import binascii
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from imgclf import __version__, runs
+from imgclf.errors import DataError, ExportError, ModelError
+from imgclf.shipping import inference
+from imgclf.shipping.inference import Predictor
+from imgclf.shipping.record import parse
+
+N_GOLDEN = 3
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an artefact may be from the model.
+
+    Attributes:
+        max_abs_diff: Of any probability.
+        top1_agreement: Share of the images with the same best class. Where the model's two best probabilities are
+            within ``max_abs_diff`` of each other, either is the same.
+    """
+
+    max_abs_diff: float
+    top1_agreement: float = 1.0
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far it is; ``top1_agreement`` counts as ``Tolerance`` says."""
+
+    n_images: int
+    max_abs_diff: float
+    top1_agreement: float
+    passed: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+TOLERANCES = {
+    # The same pixels, the same arithmetic in another order: 3e-6 measured on photographs, for all three resize rules.
+    "safetensors": Tolerance(1e-4),
+    "onnx": Tolerance(1e-4),
+    # Against JPEGs decoded in full, as fastai does: 3e-6 too. What full decoding changes by itself is reported apart.
+    "pkl": Tolerance(1e-4),
+}
+
+
+def compare(expected: np.ndarray, found: np.ndarray, tolerance: Tolerance) -> Parity:
+    """Two answers (N, C) for the same images."""
+    if expected.shape != found.shape or not np.isfinite(found).all():
+        return Parity(len(expected), 1.0, 0.0, passed=False)  # no more than probabilities can differ by
+    rows = np.arange(len(expected))
+    worst = float(np.abs(expected - found).max())
+    lost = expected.max(axis=1) - expected[rows, found.argmax(axis=1)]  # 0 where the best class is the same
+    agreement = float((lost <= tolerance.max_abs_diff).mean())
+    passed = worst <= tolerance.max_abs_diff and agreement >= tolerance.top1_agreement
+    return Parity(len(expected), worst, agreement, bool(passed))
+
+
+def parity(
+    reference: Predictor,
+    artefact_probs: Callable[[list[Path]], np.ndarray],
+    paths: Sequence[Path],
+    tolerance: Tolerance,
+    full_decode: bool = False,
+) -> Parity:
+    """Compare from file bytes to probabilities; files the model itself cannot read are left out.
+
+    Args:
+        full_decode: Let the model see JPEGs decoded at full size, as programs other than imgclf do.
+
+    Raises:
+        DataError: if no file can be read.
+    """
+    readable, expected = _answers(reference, paths, full_decode)
+    return compare(expected, artefact_probs(readable), tolerance)
+
+
+def check(file: Path, fmt: str, bundle: Path, images: Sequence[Path]) -> Parity:
+    """Load an exported file as its user would, compare it with its bundle, and write the sidecar ``FILE.json``.
+
+    The caller raises ``failure(...)`` if the result did not pass.
+
+    Raises:
+        DataError: if no image can be read.
+        ModelError: if the bundle or the file cannot be loaded.
+        ExportError: if the file names other classes.
+    """
+    reference = inference.load(bundle)
+    tolerance = TOLERANCES[fmt]
+    foreign = fmt == "pkl"
+    result = parity(reference, _artefact_probs(file, fmt, reference.classes), images, tolerance, full_decode=foreign)
+    data = file.read_bytes()
+    facts = {
+        "file": file.name,
+        "format": fmt,
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "imgclf_version": __version__,
+        "passed": result.passed,
+        "parity": result.to_dict(),
+        "tolerance": asdict(tolerance),
+        "full_decode": _effect_of_full_decode(reference, images, tolerance) if foreign else None,
+        "golden": {"classes": list(reference.classes), "images": _golden(reference, images)},
+    }
+    runs.write_json(sidecar(file), facts)
+    return result
+
+
+def failure(file: Path, result: Parity) -> ExportError:
+    """The error for an export that did not pass."""
+    return ExportError(
+        f"{file} gives other answers than the model it came from: probabilities differ by up to "
+        f"{result.max_abs_diff:.2g}, the best class agrees on {result.top1_agreement:.1%} of {result.n_images} images",
+        f"do not use it; {sidecar(file)} has the figures",
+    )
+
+
+def sidecar(file: Path) -> Path:
+    """``model.onnx.json`` beside ``model.onnx``."""
+    return file.with_name(f"{file.name}.json")
+
+
+def verify_golden(file: Path) -> dict[str, Any]:
+    """Check a file against its sidecar: its hash, and its answers for the golden images.
+
+    A ``.pkl`` is checked by its hash alone, as loading it would run its code.
+
+    Returns:
+        ``{"file", "format", "checked": ["sha256", "golden"], "parity": {…} or None, "passed": True}``.
+
+    Raises:
+        ModelError: if the sidecar is missing or unreadable, or the file is.
+        ExportError: if the file is not the one that was verified, or answers differently here.
+    """
+    facts = _read_sidecar(file)
+    _check_hash(file, facts)
+    done = {"file": str(file), "format": facts["format"], "checked": ["sha256"], "parity": None, "passed": True}
+    if facts["format"] == "pkl":
+        return done
+    predictor = inference.load(file)
+    images, expected = _golden_arrays(file, facts, predictor)
+    result = compare(expected, predictor.probs(images), TOLERANCES[facts["format"]])
+    if not result.passed:
+        raise failure(file, result)
+    return {**done, "checked": ["sha256", "golden"], "parity": result.to_dict()}
+
+
+def _answers(reference: Predictor, paths: Sequence[Path], full_decode: bool = False) -> tuple[list[Path], np.ndarray]:
+    found = [p for p in reference.predict(paths, full_decode=full_decode) if p.probs is not None]
+    if not found:
+        raise DataError(
+            f"none of the {len(paths)} images to compare on can be read",
+            "an export is checked on the run's validation images: are they where they were in training?",
+        )
+    return [p.path for p in found], np.stack([p.probs for p in found if p.probs is not None])
+
+
+def _artefact_probs(file: Path, fmt: str, classes: tuple[str, ...]) -> Callable[[list[Path]], np.ndarray]:
+    if fmt == "pkl":
+        from imgclf.shipping.exporters import pkl
+
+        return lambda paths: pkl.probs(file, paths, classes)
+    predictor = inference.load(file)
+    if predictor.classes != classes:
+        raise ExportError(f"{file} names other classes than the model it came from")
+    return lambda paths: _answers(predictor, paths)[1]
+
+
+def _effect_of_full_decode(reference: Predictor, paths: Sequence[Path], tolerance: Tolerance) -> dict[str, Any]:
+    """How far the model's own answers move when JPEGs are decoded at full size: nobody's fault, but worth knowing."""
+    moved = compare(_answers(reference, paths)[1], _answers(reference, paths, full_decode=True)[1], tolerance)
+    return {"max_abs_diff": moved.max_abs_diff, "top1_agreement": moved.top1_agreement}
+
+
+def _golden(reference: Predictor, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The first few readable images, at the model's size and without loss, with the model's answers."""
+    golden: list[dict[str, Any]] = []
+    for prediction in reference.predict(paths, batch_size=N_GOLDEN):
+        if prediction.error is None:
+            pixels = reference.preprocess.load(prediction.path)
+            expected = reference.probs(pixels[None])[0]
+            golden.append({"png": _to_png(pixels), "probs": [float(p) for p in expected]})
+        if len(golden) == N_GOLDEN:
+            break
+    return golden
+
+
+def _to_png(pixels: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _from_png(text: str) -> np.ndarray:
+    with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _read_sidecar(file: Path) -> dict[str, Any]:
+    path = sidecar(file)
+    try:
+        facts = parse(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ModelError(
+            f"{file} has no {path.name} with golden images beside it ({e.strerror})",
+            "exporting makes one: imgclf export RUN --format onnx",
+        ) from e
+    except UnicodeDecodeError as e:
+        raise ModelError(f"{path} is not text") from e
+    if not isinstance(facts, dict) or str(facts.get("format")) not in TOLERANCES or "sha256" not in facts:
+        raise ModelError(f"{path} was not written by `imgclf export`")
+    return facts
+
+
+def _check_hash(file: Path, facts: dict[str, Any]) -> None:
+    try:
+        data = file.read_bytes()
+    except OSError as e:
+        raise ModelError(f"the model file {file} cannot be read: {e.strerror}") from e
+    if hashlib.sha256(data).hexdigest() != facts["sha256"]:
+        raise ExportError(
+            f"{file} is not the file that was verified: its SHA-256 is another ({len(data):,} bytes now)",
+            "copy it again, or export it again",
+        )
+    if facts.get("passed") is not True:
+        raise ExportError(f"{file} did not pass when it was exported", f"{sidecar(file)} has the figures")
+
+
+def _golden_arrays(file: Path, facts: dict[str, Any], predictor: Predictor) -> tuple[np.ndarray, np.ndarray]:
+    """Golden images (N, S, S, 3) uint8 and the answers expected for them (N, C) float32."""
+    side = predictor.preprocess.size
+    try:
+        rows = facts["golden"]["images"]
+        images = np.stack([_from_png(row["png"]) for row in rows])
+        expected = np.array([row["probs"] for row in rows], np.float32)
+    except (KeyError, TypeError, ValueError, OSError, SyntaxError, binascii.Error, Image.DecompressionBombError) as e:
+        raise ModelError(f"the golden images in {sidecar(file)} cannot be read: {e}"[:300]) from e
+    if images.shape[1:] != (side, side, 3) or expected.shape != (len(images), len(predictor.classes)):
+        raise ModelError(f"the golden images in {sidecar(file)} are not for this model")
+    return images, expected

@@ -1,0 +1,1 @@
+"""The plan, the learner and the fit."""

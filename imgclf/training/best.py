@@ -1,0 +1,55 @@
+"""The best epoch over all phases, by one named metric; the lower validation loss decides a tie."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastai.vision.all import Callback
+
+from imgclf.training.losses import Score
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch so far; ``epoch`` counts from 1 within its phase."""
+
+    phase: str
+    epoch: int
+    metric: str
+    value: float
+    valid_loss: float
+
+
+class KeepBest(Callback):
+    """Compare every epoch with the best one of all phases, and call ``keep`` when it is better.
+
+    fastai's ``SaveModelCallback`` forgets its best between two fits, so that a phase can overwrite a better earlier
+    one.
+    """
+
+    order = 60  # after Recorder
+
+    def __init__(self, metric: str, score: Score, keep: Callable[[Any], object]) -> None:
+        self.metric, self.score, self.keep = metric, score, keep
+        self.best: Best | None = None
+        self.phase = ""
+
+    def after_epoch(self) -> None:
+        record = self.learn.final_record
+        if len(record) < 3:  # cancelled before its validation was complete
+            return
+        self.consider(float(record[1]), float(record[2]), self.epoch + 1)
+
+    def consider(self, valid_loss: float, value: float, epoch: int) -> None:
+        """Keep the model if this beats the best."""
+        if self.best is None or self._rank(value, valid_loss) < self._rank(self.best.value, self.best.valid_loss):
+            self.best = Best(self.phase, epoch, self.metric, value, valid_loss)
+            self.keep(self.learn)
+
+    def _rank(self, value: float, valid_loss: float) -> tuple[float, float]:
+        signed = -value if self.score.higher_is_better else value
+        return (
+            signed if math.isfinite(signed) else math.inf,
+            valid_loss if math.isfinite(valid_loss) else math.inf,
+        )

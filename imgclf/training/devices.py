@@ -1,0 +1,68 @@
+"""Where and in which precision to compute."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from imgclf.errors import UserError
+from imgclf.schema import Config
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A torch device and the precision of the forward pass."""
+
+    device: Any
+    precision: str
+    reason: str
+
+
+def resolve(cfg: Config) -> Hardware:
+    """The device and precision the configuration asks for, or the best ones here.
+
+    Raises:
+        UserError: if the device is not here or cannot compute in that precision.
+    """
+    import torch
+
+    device = torch.device(_device(cfg.train.device))
+    wanted = cfg.train.precision
+    if wanted == "auto":
+        return Hardware(device, *_best_precision(device.type))
+    if wanted == "fp16" and device.type != "cuda":
+        raise UserError(f"train.precision: fp16 needs a CUDA device, this is {device}", "use bf16 or fp32")
+    return Hardware(device, wanted, "train.precision")
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, there in here.items() if there)
+    kind, _, index = wanted.partition(":")
+    if kind not in here or (index and not index.isdigit()):
+        raise UserError(f"train.device: '{wanted}' is no device", "use auto, cpu, cuda, cuda:N or mps")
+    if not here[kind] or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
+        there = [name for name, yes in here.items() if yes]
+        raise UserError(f"train.device: {wanted} is not available here", f"available: {', '.join(there)}")
+    return wanted
+
+
+def _best_precision(kind: str) -> tuple[str, str]:
+    import torch
+
+    if kind == "cuda":
+        good = torch.cuda.is_bf16_supported()
+        return ("bf16", "the GPU supports it") if good else ("fp16", "the GPU has no bf16")
+    if kind == "cpu" and _cpu_has_bf16():
+        return "bf16", "this processor has bf16 instructions"
+    return "fp32", f"the reference on {kind}"
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether bf16 runs in hardware (AVX512-BF16 or AMX); emulated, it is slower than fp32."""
+    import torch
+
+    # Private, and not in every torch this project supports; a missing probe means fp32.
+    probes = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(probe() for probe in probes if probe is not None)

@@ -1,0 +1,156 @@
+"""The learning-rate finder (Smith 2015; the book, chapter 5): a mock training with a growing rate, then undone."""
+
+import copy
+import math
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.callback.schedule import ParamScheduler, SchedExp, minimum, slide, steep, valley
+from fastai.vision.all import CancelFitException, CancelValidException, Learner
+
+Range = tuple[float, float]
+FULL_RANGE: Range = (1e-7, 10.0)  # fastai's
+FULL_STEPS = 100
+# Before a run that is itself short: no rate outside this range is ever chosen, and a hundred steps would be most of
+# the work.
+SHORT_RANGE: Range = (1e-6, 1.0)
+SHORT_STEPS = 40
+FALLBACK_LR = 2e-3  # fine_tune's own default
+SANE = (1e-5, 0.3)
+MIN_POINTS = 10
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the finder saw and suggests.
+
+    ``lrs`` and ``losses`` (smoothed) have one entry a step; a suggestion that could not be made is None.
+    """
+
+    lrs: list[float]
+    losses: list[float]
+    suggestions: dict[str, float | None]
+    chosen: float
+    reason: str
+    notes: list[str] = field(default_factory=list)
+
+
+class Sweep(ParamScheduler):
+    """Raise the learning rate exponentially over ``n_steps`` batches; stop when the loss explodes."""
+
+    def __init__(self, n_steps: int, lr_range: Range, done: Callable[[], object]) -> None:
+        super().__init__({"lr": SchedExp(*lr_range)})
+        self.n_steps, self.done = n_steps, done
+        self.lrs: list[float] = []
+        self.losses: list[float] = []
+
+    def before_fit(self) -> None:
+        super().before_fit()
+        self.best = math.inf
+
+    def before_batch(self) -> None:
+        if self.training:
+            self._update_val(self.train_iter / self.n_steps)
+
+    def after_batch(self) -> None:
+        super().after_batch()
+        loss = float(self.smooth_loss)
+        self.lrs.append(float(self.opt.hypers[-1]["lr"]))
+        self.losses.append(loss)
+        self.best = min(self.best, loss)
+        self.done()
+        if not math.isfinite(loss) or loss > 4 * self.best or self.train_iter >= self.n_steps:
+            raise CancelFitException()
+
+    def before_validate(self) -> None:
+        raise CancelValidException()
+
+
+def sweep_size(planned_steps: int | None) -> tuple[int, Range]:
+    """Steps and range of a sweep before a run of ``planned_steps``; None: no run follows, spare nothing."""
+    if planned_steps is None or planned_steps >= FULL_STEPS:
+        return FULL_STEPS, FULL_RANGE
+    return SHORT_STEPS, SHORT_RANGE
+
+
+def find(
+    learn: Learner,
+    callbacks: list[Any],
+    n_steps: int = FULL_STEPS,
+    lr_range: Range = FULL_RANGE,
+    done: Callable[[], object] = lambda: None,
+) -> Found:
+    """Sweep the learning rate and suggest one; the learner is afterwards bit for bit as before."""
+    sweep = Sweep(n_steps, lr_range, done)
+    with unchanged(learn):
+        learn.fit(n_steps // max(1, len(learn.dls.train)) + 1, cbs=[sweep, *callbacks])
+    return suggest(sweep.lrs, sweep.losses)
+
+
+def suggest(lrs: list[float], losses: list[float]) -> Found:
+    """fastai's four suggestions, as far as the sweep allows, and the one to use: ``valley``.
+
+    Like fastai, leave out the first tenth (the smoothing is still settling) and the last five points (the explosion);
+    unlike it, survive a sweep too short for that.
+    """
+    good = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    skip, keep = (good // 10, good - 5) if good >= MIN_POINTS + 5 else (0, good)
+    x, y = torch.tensor(lrs[skip:keep]), torch.tensor(losses[skip:keep])
+    values = {f.__name__: _try(f, x, y) for f in (valley, slide, minimum, steep)}
+    notes = [f"no '{name}' suggestion: the sweep is too short" for name, value in values.items() if value is None]
+    chosen = values["valley"]
+    if chosen is not None and len(x) >= MIN_POINTS and SANE[0] <= chosen <= SANE[1]:
+        return Found(lrs, losses, values, _round(chosen), "valley of the learning-rate finder", notes)
+    seen = f"valley {chosen:.2g}" if chosen is not None else "no valley"
+    reason = f"fallback: the finder gave {seen} from {len(x)} usable steps, outside what can be trusted"
+    return Found(lrs, losses, values, FALLBACK_LR, reason, notes)
+
+
+def _try(function: Callable[..., Any], lrs: torch.Tensor, losses: torch.Tensor) -> float | None:
+    try:
+        value = float(function(lrs, losses, len(lrs))[0])
+    except (IndexError, ValueError, RuntimeError):  # what fastai's functions raise on too few points
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _round(lr: float) -> float:
+    """Three significant digits: more would be noise, and a rate one can retype is a rate one can repeat."""
+    return float(f"{lr:.3g}")
+
+
+@contextmanager
+def unchanged(learn: Learner) -> Iterator[None]:
+    """Whatever happens inside, restore weights, BatchNorm statistics, optimizer, gradients and random states after."""
+    weights = copy.deepcopy(learn.model.state_dict())
+    modes = {name: module.training for name, module in learn.model.named_modules()}
+    optimizer = copy.deepcopy(learn.opt.state_dict()) if learn.opt is not None else None
+    randomness = random.getstate(), np.random.get_state(), torch.get_rng_state(), _cuda_states()
+    loaders = [(dl, dl.rng.getstate()) for dl in learn.dls.loaders]
+    try:
+        yield
+    finally:
+        learn.model.load_state_dict(weights)
+        for name, module in learn.model.named_modules():
+            module.training = modes[name]
+        learn.model.zero_grad(set_to_none=True)
+        if optimizer is None:
+            learn.opt = None
+        else:
+            learn.opt.load_state_dict(optimizer)
+        random.setstate(randomness[0])
+        np.random.set_state(randomness[1])
+        torch.set_rng_state(randomness[2])
+        if randomness[3]:
+            torch.cuda.set_rng_state_all(randomness[3])
+        for dl, state in loaders:
+            dl.rng.setstate(state)
+
+
+def _cuda_states() -> list[torch.Tensor]:
+    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []

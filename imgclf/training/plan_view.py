@@ -1,0 +1,61 @@
+"""The plan as a person reads it, before the first batch."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from imgclf.console import table
+from imgclf.data.images import Preprocess
+from imgclf.training.plan import Plan, lr_range
+
+
+def facts(
+    *,
+    classes: Sequence[str],
+    n_train: int,
+    n_valid: int,
+    batch_size: int,
+    batches: int,
+    workers: int,
+    preprocess: Preprocess,
+    arch: str,
+    pretrained: bool,
+    device: str,
+    precision: str,
+) -> Table:
+    """What is trained on what, one fact a line."""
+    names = ", ".join(classes[:6]) + (f", … ({len(classes)})" if len(classes) > 6 else "")
+    over = n_train - batches * batch_size
+    left = f"; the {over} left over wait for another epoch" if over else ""
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_column(style="bold")
+    made.add_column(overflow="fold")
+    for name, value in {
+        "classes": f"{len(classes)}: {names}",
+        "images": f"{n_train:,} for training, {n_valid:,} for validation",
+        "batches": f"{n_train:,} images at batch size {batch_size} = {batches} batches per epoch{left}",
+        "input": f"{preprocess.size} x {preprocess.size} pixels, {preprocess.resize}",
+        "model": f"{arch}, {'pretrained' if pretrained else 'from random weights'}",
+        "device": f"{device}, {precision}; {workers} workers read images",
+    }.items():
+        made.add_row(name, value)
+    return made
+
+
+def phases(plan: Plan, parameters: Sequence[tuple[int, int]]) -> Table:
+    """One row per phase: epochs, steps, learning rates of the layer groups, parameters trained.
+
+    Args:
+        parameters: Trained and all, for each phase.
+    """
+    rows = [
+        [p.name, p.epochs, p.epochs * plan.batches_per_epoch, lr_range(p), f"{_millions(trained)} of {_millions(of)}"]
+        for p, (trained, of) in zip(plan.phases, parameters, strict=True)
+    ]
+    if len(rows) > 1:
+        rows.append(["total", plan.epochs, plan.steps, "", ""])
+    return table(None, ["phase", "epochs", "steps", "lr, first to last layers", "parameters trained"], rows)
+
+
+def _millions(n: int) -> str:
+    return f"{n / 1e6:.2f}M"

@@ -1,0 +1,40 @@
+"""Mixed precision as a callback, on any device."""
+
+from typing import Any
+
+import torch
+from fastai.callback.fp16 import MixedPrecision
+from fastai.vision.all import Callback, to_float
+
+from imgclf.training.devices import Hardware
+
+
+class Autocast(Callback):
+    """bf16 training steps where fastai's ``MixedPrecision``, tied to CUDA, cannot go.
+
+    Weights stay fp32, and so does validation: its figures are then those the finished model gives.
+    """
+
+    order = 10  # as MixedPrecision
+
+    def __init__(self, device_type: str) -> None:
+        self.device_type = device_type
+
+    def before_batch(self) -> None:
+        self.autocast = torch.autocast(self.device_type, dtype=torch.bfloat16, enabled=self.training)
+        self.autocast.__enter__()
+
+    def after_pred(self) -> None:
+        self.learn.pred = to_float(self.pred)
+
+    def after_loss(self) -> None:
+        self.autocast.__exit__(None, None, None)
+
+
+def callbacks(hardware: Hardware) -> list[Any]:
+    """The callbacks for a precision; none for fp32."""
+    if hardware.precision == "fp32":
+        return []
+    if hardware.device.type == "cuda":
+        return [MixedPrecision(amp_mode=hardware.precision)]
+    return [Autocast(hardware.device.type)]

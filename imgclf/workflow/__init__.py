@@ -1,0 +1,1 @@
+"""The library half of every command: the rooms, put together. Prints nothing; takes and returns finished objects."""

@@ -1,0 +1,140 @@
+"""Evaluate a model on labelled images: its own validation split, or other data."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgclf import runs
+from imgclf.config import Override, load
+from imgclf.console import Terminal, finite
+from imgclf.data import samples, split
+from imgclf.data.samples import Sample
+from imgclf.errors import DataError, ModelError, UserError, did_you_mean
+from imgclf.results.evaluate import Evaluation, Predictions
+from imgclf.results.evaluate import evaluate as figures
+from imgclf.shipping import inference
+from imgclf.shipping.inference import Predictor
+
+PARTS = ("train", "valid", "test")
+
+
+def evaluate(
+    model: str | Path | None = None,
+    *,
+    data: str | None = None,
+    part: str | None = None,
+    runs_dir: Path = Path("runs"),
+    device: str = "auto",
+    batch_size: int = 64,
+    terminal: Terminal | None = None,
+) -> Evaluation:
+    """Judge a model.
+
+    Args:
+        model: A run, its name, a bundle folder or an exported file; None: the newest finished run.
+        data: A labelled folder or table, read with the run's own data settings; None: the run's split.
+        part: ``train``, ``valid`` or ``test`` of the run's split; None: ``valid``. With ``data`` every image counts.
+
+    Raises:
+        ModelError, DataError: if the model or the labelled images cannot be found or do not fit together.
+    """
+    terminal = terminal or Terminal(quiet=True)
+    if data is not None and part is not None:
+        raise UserError("--split chooses a part of the run's own data; with --data every image counts", "leave one out")
+    part = part or "valid"
+    if part not in PARTS:
+        raise UserError(f"--split: there is no part '{part}'.{did_you_mean(part, PARTS)}", f"one of {', '.join(PARTS)}")
+    path = locate(model, runs_dir)
+    predictor = inference.load(path, device)
+    root, chosen = _labelled(path, data, part, predictor.classes)
+    terminal.note(f"evaluating {path} on {len(chosen)} images of {root}")
+    raw = predict(predictor, root, chosen, terminal, batch_size)
+    return judge(raw, raw.temperature)[1]
+
+
+def locate(model: str | Path | None, runs_dir: Path) -> Path:
+    """The folder or file of a model: an existing path, else a run's name, else the newest finished run."""
+    if model is not None and (Path(model).is_file() or (Path(model) / runs.WEIGHTS).is_file()):
+        return Path(model)
+    return runs.find(None if model is None else str(model), runs_dir).path
+
+
+def owner(path: Path) -> Path | None:
+    """The run folder a model belongs to: itself, or the one it was exported into."""
+    return next((p for p in (path, *path.absolute().parents) if (p / runs.MANIFEST).is_file()), None)
+
+
+def own_samples(run: Path, part: str) -> tuple[Path, tuple[Sample, ...]]:
+    """Root and samples of one part of a run's split.
+
+    Raises:
+        DataError: if the part is empty or the images have moved.
+    """
+    root = Path(runs.Run(run).manifest().get("data_root", ""))
+    found = tuple(s for s in split.read_csv(run / runs.SPLIT) if s.split == part)
+    if not found:
+        raise DataError(
+            f"the run {run} has no {part} images", "choose another part, or give labelled images: --data PATH"
+        )
+    if not any((root / s.path).exists() for s in found):
+        raise DataError(f"the images of {run} are no longer in {root}", "say where they are now: --data PATH")
+    return root, found
+
+
+def predict(
+    predictor: Predictor, root: Path, chosen: Sequence[Sample], terminal: Terminal, batch_size: int = 64
+) -> Predictions:
+    """The model's logits for labelled images. Unreadable ones are left out and named.
+
+    Raises:
+        DataError: if none can be read.
+    """
+    index = {name: i for i, name in enumerate(predictor.classes)}
+    kept, logits = [], []
+    with terminal.progress("evaluating", len(chosen)) as step:
+        answers = predictor.predict((root / s.path for s in chosen), batch_size)
+        for sample, answer in zip(chosen, answers, strict=True):
+            step()
+            if answer.logits is None:
+                terminal.warn(f"left out {sample.path}: {answer.error}")
+                continue
+            kept.append(sample)
+            logits.append(answer.logits)
+    if not kept:
+        raise DataError(f"none of the {len(chosen)} images under {root} can be read")
+    targets = np.array([index[s.label] for s in kept], dtype=np.int64)
+    paths = tuple(s.path for s in kept)
+    return Predictions(paths, np.stack(logits), targets, predictor.classes, predictor.temperature)
+
+
+def judge(raw: Predictions, temperature: float | None) -> tuple[Predictions, Evaluation]:
+    """Predictions at a temperature, and all their figures."""
+    predictions = replace(raw, temperature=temperature)
+    return predictions, figures(predictions)
+
+
+def report_data(found: Evaluation) -> dict[str, Any]:
+    """The evaluation as JSON-ready values."""
+    return dict(finite(found.to_dict()))
+
+
+def _labelled(path: Path, data: str | None, part: str, classes: tuple[str, ...]) -> tuple[Path, tuple[Sample, ...]]:
+    run = owner(path)
+    if data is None:
+        if run is None:
+            raise ModelError(f"{path} does not belong to a run: judge it on what?", "give labelled images: --data PATH")
+        return own_samples(run, part)
+    source = str(run / runs.CONFIG) if run else None
+    other = {"data.path": data, "data.labels": "auto", "data.csv": None, "data.image_folder": None}
+    settings = [Override(key, value, "--data") for key, value in other.items()]
+    found = samples.scan(load(source, settings).config, least_classes=1)
+    unknown = sorted({s.label for s in found.items} - set(classes))
+    if unknown:
+        raise DataError(
+            f"labels the model does not know: {', '.join(unknown[:5])}; it knows {', '.join(classes[:10])}",
+            "evaluate on images of the classes it was trained on",
+        )
+    return found.root, found.items

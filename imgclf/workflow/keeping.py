@@ -1,0 +1,98 @@
+"""What training leaves behind: the bundle of the best epoch, judged, with its pictures and its page."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from imgclf import runs
+from imgclf.console import Terminal
+from imgclf.results import calibration, plots, report
+from imgclf.results.evaluate import Evaluation
+from imgclf.runs import Run
+from imgclf.shipping import bundle, inference, layers
+from imgclf.shipping.record import Record
+from imgclf.training.fit import Fitted
+from imgclf.workflow import evaluate
+from imgclf.workflow.session import Session
+
+
+def bundle_writer(run: Run, s: Session, lr: float) -> Callable[[Any], None]:
+    """A function that writes the learner's present weights as the run's bundle."""
+
+    def write(learn: Any) -> None:
+        bundle.save(run.path, learn.model.state_dict(), record(run.name, s, lr, learn.model[1]))
+
+    return write
+
+
+def record(name: str, s: Session, lr: float, head: Any) -> Record:
+    """The bundle's record, before calibration."""
+    return Record(
+        classes=s.data.dataset.classes,
+        preprocess=s.loaders.preprocess,
+        arch=s.arch.name,
+        head=layers.describe(head),
+        training={
+            "run": name, "lr": lr, "pretrained": s.weights.pretrained,
+            "fingerprint": s.data.fingerprint, "n_train": len(s.data.dataset.train),
+        },
+    )  # fmt: skip
+
+
+def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str) -> Evaluation:
+    """Calibrate the best model on the validation images, evaluate it through the bundle, and write everything down."""
+    data = s.data.dataset
+    predictor = inference.load(run.path, str(s.hardware.device))
+    raw = evaluate.predict(predictor, data.root, data.valid, terminal)
+    temperature = calibration.fit_temperature(raw.logits, raw.targets)
+    predictions, found = evaluate.judge(raw, temperature)
+    metrics = {"accuracy": found.accuracy.to_dict(), "error_rate": found.error_rate, "ece": found.ece_after}
+    bundle.update(run.path, temperature=temperature, metrics=metrics)
+    runs.write_json(run.file(runs.EVAL_REPORT), evaluate.report_data(found))
+    pictures = draw(run, predictions, found, data.root)
+    plots.history_plot(fitted.rows, run.file(runs.PLOTS) / "history.png") if fitted.rows else None
+    first = [run.file(runs.PLOTS) / "history.png", run.file(runs.LR_FIND_PLOT)]
+    report.write_report(
+        run.file(runs.REPORT),
+        title=f"{run.name}: {len(data.classes)} classes of {data.root.name}",
+        facts=_facts(s, fitted, temperature),
+        evaluation=evaluate.report_data(found),
+        history=fitted.rows,
+        plots=[*first, *pictures],
+        warnings=[CHOSEN_HERE, *([INTERRUPTED] if fitted.interrupted else [])],
+        command=command,
+    )
+    return found
+
+
+CHOSEN_HERE = (
+    "The best epoch and the temperature were chosen on the same images these figures are measured on: "
+    "on new images expect slightly less."
+)
+INTERRUPTED = "The run was interrupted: this is the best model it had reached."
+
+
+def draw(run: Run, predictions: Any, found: Evaluation, root: Path) -> list[Path]:
+    """The pictures of an evaluation, in the run's plots folder."""
+    folder = run.file(runs.PLOTS)
+    targets = predictions.targets
+    before = calibration.reliability(calibration.softmax(predictions.logits), targets)
+    return [
+        plots.confusion_plot(found.confusion, found.classes, folder / "confusion.png"),
+        plots.reliability_plot(before, calibration.reliability(predictions.probs, targets), folder / "reliability.png"),
+        plots.top_losses_plot(found.top_losses, root, folder / "top_losses.png"),
+    ]
+
+
+def _facts(s: Session, fitted: Fitted, temperature: float) -> list[tuple[str, str]]:
+    data, best = s.data.dataset, fitted.best
+    where = f"{best.phase} epoch {best.epoch} (by {best.metric})" if best else "none"
+    return [
+        ("data", f"{data.root} ({s.data.samples.layout})"),
+        ("images", f"{len(data.train)} for training, {len(data.valid)} for validation"),
+        ("architecture", f"{s.arch.name}, {s.weights.note}"),
+        ("input", f"{s.loaders.preprocess.size} px, {s.loaders.preprocess.resize}"),
+        ("best epoch", where),
+        ("temperature", f"{temperature:.3f}"),
+        ("speed", f"{fitted.images_per_second:.1f} training images a second on {s.hardware.device}"),
+    ]

@@ -1,0 +1,49 @@
+"""Look at the data before training on it."""
+
+from pathlib import Path
+from typing import Any
+
+from imgclf.console import Terminal
+from imgclf.data import checks, prepare, samples, split
+from imgclf.data.location import keep_out
+from imgclf.errors import DataError
+from imgclf.schema import Config
+
+
+def check(cfg: Config, terminal: Terminal | None = None) -> dict[str, Any]:
+    """What is wrong with the data; the JSON of `imgclf data check`."""
+    terminal = terminal or Terminal(quiet=True)
+    found = samples.scan(cfg)
+    looked_at = prepare.inspect(found, terminal)
+    try:
+        dataset = split.split(cfg, checks.without_bad(found, looked_at))
+    except DataError as e:
+        terminal.warn(f"cannot be split: {e.message}")
+        dataset = None
+    return checks.report(found, dataset, looked_at)
+
+
+def summary(cfg: Config, terminal: Terminal | None = None) -> str:
+    """fastai's ``DataBlock.summary`` for this configuration."""
+    from imgclf.data import loaders
+
+    return loaders.summary(cfg, prepare.prepare(cfg, terminal or Terminal(quiet=True)).dataset)
+
+
+def show(cfg: Config, out: Path, n: int, terminal: Terminal | None = None) -> Path:
+    """A picture of the first ``n`` images of a training batch as the model sees them, normalisation undone."""
+    import torch
+
+    from imgclf.data import loaders
+    from imgclf.results.grid import grid_plot
+    from imgclf.training import seeding
+
+    keep_out(cfg, out, "--out")
+    dataset = prepare.prepare(cfg, terminal or Terminal(quiet=True)).dataset
+    made = loaders.build(cfg, dataset, torch.device("cpu"))
+    seeding.seed(cfg, "show", dls=made.dls)
+    x, y = made.dls.train.one_batch()
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (made.preprocess.mean, made.preprocess.std))
+    pixels = (x[:n].as_subclass(torch.Tensor) * std + mean).clamp(0, 1).mul(255).byte().permute(0, 2, 3, 1).numpy()
+    titles = [dataset.classes[i] for i in y[:n].tolist()]
+    return grid_plot(list(pixels), titles, out)

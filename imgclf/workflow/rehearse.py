@@ -1,0 +1,84 @@
+"""``train --dry-run``: one batch through every later step, then an estimate; nothing is left behind."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from imgclf import runs
+from imgclf.console import Terminal
+from imgclf.errors import ExportError
+from imgclf.runs import Run
+from imgclf.schema import Config
+
+PLACEHOLDER_LR = 1e-3
+
+
+def rehearse(cfg: Config, terminal: Terminal | None = None) -> dict[str, Any]:
+    """Plan, one batch through each phase, save, reload, predict, export and compare.
+
+    Returns:
+        ``{"plan", "steps", "seconds_per_step": {phase: s}, "estimated_seconds", "exports": {format: passed | why}}``.
+
+    Raises:
+        UserError: whatever the run itself would raise.
+    """
+    from imgclf.training.fit import FirstBatchOnly, run_phase
+    from imgclf.training.seeding import SeedEpochs
+    from imgclf.workflow import session
+
+    terminal = terminal or Terminal(quiet=True)
+    s = session.start(cfg, terminal)
+    s.announce()
+    lr = s.given_lr
+    if lr is None:
+        lr = PLACEHOLDER_LR
+        terminal.note(f"learning rate: to be found; the rehearsal uses {lr:g}")
+    plan = s.plan(lr)
+    s.announce_plan(plan)
+    seconds, estimate = {}, 0.0
+    for phase in plan.phases:
+        s.learn.freeze() if phase.frozen else s.learn.unfreeze()
+        once = replace(phase, epochs=1)
+        timed = FirstBatchOnly()
+        for _ in range(2):  # the first time warms up caches and kernels
+            run_phase(s.learn, once, [SeedEpochs(cfg, phase.name), timed])
+        seconds[phase.name] = timed.train_seconds
+        estimate += phase.epochs * (
+            timed.train_seconds * plan.batches_per_epoch + timed.valid_seconds * len(s.loaders.dls.valid)
+        )
+        terminal.note(
+            f"{phase.name}: {timed.train_seconds:.2f} s for a training batch, "
+            f"{timed.valid_seconds:.2f} s for one of validation"
+        )
+    with tempfile.TemporaryDirectory(prefix="imgclf-rehearsal-") as folder:
+        exports = _ship(s, Path(folder), lr, terminal)
+    terminal.note(f"estimate: about {estimate:,.0f} s for {plan.steps} steps, the learning-rate finder not counted")
+    return {
+        "plan": [{"phase": p.name, "epochs": p.epochs, "lrs": list(p.lrs)} for p in plan.phases],
+        "steps": plan.steps, "seconds_per_step": seconds, "estimated_seconds": estimate, "exports": exports,
+    }  # fmt: skip
+
+
+def _ship(s: Any, folder: Path, lr: float, terminal: Terminal) -> dict[str, Any]:
+    """Save, reload and export what the two batches made."""
+    from imgclf.shipping import exporters, verify
+    from imgclf.workflow import keeping
+    from imgclf.workflow.export import SUFFIXES, spread
+
+    run = Run(folder)
+    keeping.bundle_writer(run, s, lr)(s.learn)
+    terminal.note(f"bundle: {run.file(runs.WEIGHTS).stat().st_size / 1e6:.1f} MB, saved and reloaded")
+    images = spread(s.data.dataset.root, s.data.dataset.valid, 4)
+    found: dict[str, Any] = {}
+    for name, suffix in SUFFIXES.items():
+        try:
+            file = exporters.export(folder, name, run.file(runs.EXPORT) / f"model{suffix}")
+        except ExportError as e:
+            found[name] = e.message
+            terminal.note(f"export {name}: not possible here: {e.message}")
+            continue
+        result = verify.check(file, name, folder, images)
+        found[name] = result.passed
+        terminal.note(f"export {name}: largest difference {result.max_abs_diff:.1e} on {result.n_images} images")
+    return found

@@ -1,0 +1,109 @@
+"""From a configuration to a learner that is ready to fit: shared by training, lr finder and rehearsal."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from imgclf.console import Terminal
+from imgclf.data import loaders
+from imgclf.data.loaders import Loaders
+from imgclf.data.prepare import Prepared, prepare
+from imgclf.schema import Config
+from imgclf.training import archs, devices, learner, losses, lr, plan, plan_view, seeding, weights
+from imgclf.training.archs import Arch
+from imgclf.training.devices import Hardware
+from imgclf.training.losses import Score
+from imgclf.training.lr import Found
+from imgclf.training.plan import Plan
+from imgclf.training.weights import Weights
+
+
+@dataclass
+class Session:
+    """Everything one fit needs."""
+
+    cfg: Config
+    data: Prepared
+    loaders: Loaders
+    arch: Arch
+    weights: Weights
+    hardware: Hardware
+    scores: dict[str, Score]
+    learn: Any
+    terminal: Terminal
+
+    @property
+    def given_lr(self) -> float | None:
+        """The configured learning rate; None: to be found."""
+        wanted = self.cfg.train.lr
+        return None if wanted == "auto" else wanted
+
+    def find_lr(self, planned_steps: int | None = None) -> Found:
+        """Run the learning-rate finder; the learner is unchanged afterwards.
+
+        Args:
+            planned_steps: Of the run that follows, if one does.
+        """
+        # Found on the state training starts from: frozen if anything is pretrained, as the book does.
+        first, _ = plan.schedule(self.cfg, self.weights.pretrained)
+        self.learn.freeze() if first[0][0] == "frozen" else self.learn.unfreeze()
+        n_steps, lr_range = lr.sweep_size(planned_steps)
+        with self.terminal.progress("learning-rate finder", n_steps) as step:
+            found = lr.find(self.learn, [seeding.SeedEpochs(self.cfg, "lr_find")], n_steps, lr_range, step)
+        for note in found.notes:
+            self.terminal.note(note)
+        return found
+
+    def plan(self, highest_lr: float) -> Plan:
+        """The phases for a highest learning rate."""
+        return plan.build(
+            self.cfg,
+            pretrained=self.weights.pretrained,
+            lr=highest_lr,
+            n_groups=len(self.learn.splitter(self.learn.model)),
+            batches_per_epoch=len(self.loaders.dls.train),
+        )
+
+    def announce(self) -> None:
+        """Tell what will be trained on what, before the first batch."""
+        data, dls = self.data.dataset, self.loaders
+        self.terminal.show(
+            plan_view.facts(
+                classes=data.classes,
+                n_train=len(data.train),
+                n_valid=len(data.valid),
+                batch_size=dls.batch_size,
+                batches=len(dls.dls.train),
+                workers=dls.workers,
+                preprocess=dls.preprocess,
+                arch=self.arch.name,
+                pretrained=self.weights.pretrained,
+                device=str(self.hardware.device),
+                precision=f"{self.hardware.precision} ({self.hardware.reason})",
+            )
+        )
+
+    def announce_plan(self, made: Plan) -> None:
+        """Tell the phases, their steps and learning rates."""
+        counts = [learner.parameters(self.learn, phase.frozen) for phase in made.phases]
+        self.terminal.note(f"plan: {made.reason}")
+        self.terminal.show(plan_view.phases(made, counts))
+
+
+def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Session:
+    """Prepare data, weights, loaders and learner. Cheap failures come first.
+
+    Raises:
+        UserError: of the kind that fits, before anything is trained.
+    """
+    hardware = devices.resolve(cfg)
+    arch = archs.resolve(cfg)
+    data = data or prepare(cfg, terminal)
+    scores = losses.metrics(cfg, len(data.dataset.classes))
+    found = weights.resolve(cfg, arch)
+    terminal.warn(found.note) if found.loud else terminal.note(f"model: {arch.name}, {found.note}")
+    seeding.seed(cfg, "build")
+    made = loaders.build(cfg, data.dataset, hardware.device)
+    learn, notes = learner.build(cfg, made, arch, found, scores, hardware)
+    for note in made.notes + notes:
+        terminal.note(note)
+    return Session(cfg, data, made, arch, found, hardware, scores, learn, terminal)

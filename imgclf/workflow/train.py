@@ -1,0 +1,172 @@
+"""Train: scan, check, split, plan, learning rate, fit, best model, evaluate, report."""
+
+import contextlib
+import csv
+import io
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from imgclf import __version__, runs
+from imgclf.config import dump
+from imgclf.console import Terminal, log_to, logger
+from imgclf.data.location import keep_out
+from imgclf.errors import Interrupted
+from imgclf.results.evaluate import Evaluation
+from imgclf.runs import Run
+from imgclf.schema import Config
+from imgclf.workflow import environment
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run reached; ``to_dict`` is the JSON of `imgclf train`."""
+
+    run: Run
+    status: str
+    classes: tuple[str, ...]
+    n_train: int
+    n_valid: int
+    arch: str
+    pretrained: bool
+    epochs_done: int
+    best: dict[str, Any]
+    evaluation: Evaluation
+    lr: float
+    seconds: float
+    images_per_second: float
+
+    def to_dict(self) -> dict[str, Any]:
+        figures = self.evaluation
+        return {
+            "run_dir": str(self.run.path), "status": self.status, "classes": list(self.classes),
+            "n_train": self.n_train, "n_valid": self.n_valid, "arch": self.arch, "pretrained": self.pretrained,
+            "epochs_done": self.epochs_done,
+            "best": {
+                **self.best, "error_rate": figures.error_rate, "accuracy": figures.accuracy.value,
+            },
+            "metrics": {"accuracy": asdict(figures.accuracy), "macro_f1": {"value": figures.macro_f1}},
+            "lr": self.lr, "seconds": round(self.seconds, 2), "images_per_second": round(self.images_per_second, 2),
+        }  # fmt: skip
+
+
+def train(
+    cfg: Config,
+    *,
+    runs_dir: Path = Path("runs"),
+    name: str | None = None,
+    terminal: Terminal | None = None,
+    command: str = "",
+) -> TrainResult:
+    """Train one classifier into a new run folder.
+
+    Raises:
+        UserError: of the kind that fits. ``Interrupted`` after a graceful stop: the run folder then holds the best
+            model so far, evaluated.
+    """
+    from imgclf.training import archs, losses
+
+    terminal = terminal or Terminal(quiet=True)
+    losses.metric_names(cfg)  # a typo leaves no run folder behind
+    keep_out(cfg, runs_dir, "--runs-dir")
+    manifest = {"command": command, **environment.facts()}
+    run = runs.create(runs_dir, name or runs.new_name(runs_dir, archs.resolve(cfg).name), dump(cfg), manifest)
+    terminal.note(f"run: {run.path}")
+    with logged(run), runs.recorded(run):
+        result = _train(cfg, run, terminal, command)
+    if result.status == "interrupted":
+        raise Interrupted(
+            f"interrupted after {result.epochs_done} whole epochs; the best model so far, evaluated, is in {run.path}",
+            f"imgclf evaluate {run.path}",
+        )
+    return result
+
+
+def _train(cfg: Config, run: Run, terminal: Terminal, command: str) -> TrainResult:
+    from imgclf.training import fit
+    from imgclf.training.best import KeepBest
+    from imgclf.training.display import Display
+    from imgclf.training.interrupt import graceful
+    from imgclf.workflow import keeping, session
+
+    started = time.perf_counter()
+    s = session.start(cfg, terminal)
+    data = s.data.dataset
+    runs.write_text(run.file(runs.SPLIT), s.data.split_csv)
+    run.update_manifest(
+        data_root=str(data.root), fingerprint=s.data.fingerprint, classes=len(data.classes), arch=s.arch.name,
+        pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),
+        precision=s.hardware.precision,
+    )  # fmt: skip
+    s.announce()
+    highest_lr = choose_lr(s, run)
+    plan = s.plan(highest_lr)
+    s.announce_plan(plan)
+    metric, score = next(iter(s.scores.items()))
+    keep = KeepBest(metric, score, keeping.bundle_writer(run, s, highest_lr))
+    columns = ["train_loss", "valid_loss", *s.scores]
+    stopping = "stopping after this batch; Ctrl-C again stops at once"
+    with graceful(lambda: terminal.warn(stopping)) as request, Display(terminal, columns, plan.steps) as display:
+        watch = fit.Watch(display, keep, request, list(s.scores), lambda rows: _write_history(run, rows))
+        fitted = fit.fit(s.learn, plan, cfg=cfg, keep=keep, watch=watch)
+    evaluation = keeping.judge(run, s, fitted, terminal, command)
+    status: runs.Status = "interrupted" if fitted.interrupted else "finished"
+    assert fitted.best is not None
+    result = TrainResult(
+        run, status, data.classes, len(data.train), len(data.valid), s.arch.name, s.weights.pretrained,
+        len(fitted.rows), asdict(fitted.best), evaluation, highest_lr, time.perf_counter() - started,
+        fitted.images_per_second,
+    )  # fmt: skip
+    run.finish(status, result=result.to_dict())
+    return result
+
+
+def choose_lr(s: Any, run: Run | None = None) -> float:
+    """The configured learning rate, or the finder's, with its data and picture in the run folder."""
+    from imgclf.results import plots
+
+    if s.given_lr is not None:
+        s.terminal.note(f"learning rate: {s.given_lr:g}, as given")
+        return float(s.given_lr)
+    s.terminal.note("learning rate: looking for one (--lr NUMBER skips this)")
+    found = s.find_lr(planned_steps=s.plan(1.0).steps)
+    s.terminal.note(f"learning rate: {found.chosen:g} ({found.reason})")
+    if run is not None:
+        runs.write_json(run.file(runs.LR_FIND_DATA), finder_data(found))
+        known = {k: v for k, v in found.suggestions.items() if v is not None}
+        plots.lr_find_plot(found.lrs, found.losses, known, found.chosen, run.file(runs.LR_FIND_PLOT))
+    return float(found.chosen)
+
+
+def finder_data(found: Any) -> dict[str, Any]:
+    """The finder's result as plain values, for ``lr_find.json`` and `imgclf lrfind --json`."""
+    return {
+        "suggestions": found.suggestions, "chosen": found.chosen, "reason": found.reason,
+        "lrs": found.lrs, "losses": [loss if abs(loss) < float("inf") else None for loss in found.losses],
+    }  # fmt: skip
+
+
+def _write_history(run: Run, rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    runs.write_text(run.file(runs.HISTORY), text.getvalue())
+
+
+@contextlib.contextmanager
+def logged(run: Run) -> Iterator[None]:
+    """Keep what the user is told, and how it ended, in the run's log."""
+    handler = log_to(run.file(runs.LOG))
+    logger.info("imgclf %s: %s", __version__, " ".join(sys.argv))
+    try:
+        yield
+    except BaseException as e:
+        logger.error("ended by %s: %s", type(e).__name__, e)
+        raise
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

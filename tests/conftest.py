@@ -1,0 +1,72 @@
+"""What every test may use: tiny pictures, the project's shared photographs, a cache of its own."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from support import ROOT, make_files, noise, picture, run_command, unpack
+
+from imgclf.config import Override, load
+from imgclf.schema import Config
+
+SHARED = Path(os.environ.get("IMGCLF_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """The embedded digits are written into a temporary folder, unless the caller names one."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "IMGCLF_CACHE" not in os.environ:
+            patch.setenv("IMGCLF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the project's shared photographs."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"the project's shared photographs are not here: {SHARED} (IMGCLF_SHARED names another folder)")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def odd_images(shared, tmp_path_factory) -> Path:
+    """The unpacked pack of awkward files."""
+    return unpack(shared / "data" / "odd-images.tar", tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def make_config(tmp_path, monkeypatch) -> Callable[..., Config]:
+    """``make_config(path, **{"data.labels": "csv"})``: schema defaults with changes."""
+
+    def make(path: object = "digits", **settings: object) -> Config:
+        overrides = [Override("data.path", str(path), "test")]
+        file = tmp_path / "empty-config.yaml"
+        file.write_text("version: 1\n")
+        return load(str(file), [*overrides, *(Override(k, v, "test") for k, v in settings.items())]).config
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pictures() -> type:
+    """The picture makers above, for tests in any folder."""
+    return Makers
+
+
+class Makers:
+    """Tiny pictures, in memory and as files."""
+
+    picture = staticmethod(picture)
+    noise = staticmethod(noise)
+    files = staticmethod(make_files)
+
+
+@pytest.fixture
+def run_imgclf(tmp_path):
+    """``run_imgclf("train", "-d", folder, …)``: the command, in an empty working folder."""
+    work = tmp_path / "work"
+    work.mkdir()
+    return partial(run_command, cwd=work)

@@ -1,0 +1,40 @@
+"""A data set a tiny network can learn in a few steps: discs, squares and stripes on noise."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+KINDS = ("disc", "square", "stripes")
+SIDE = 40
+
+
+def shape(kind: str, seed: int, side: int = SIDE) -> Image.Image:
+    """One picture: a bright shape of random place and size on dark noise."""
+    rng = np.random.default_rng([KINDS.index(kind), seed])
+    image = Image.fromarray(rng.integers(0, 90, (side, side + 8, 3), dtype=np.uint8))
+    draw, colour = ImageDraw.Draw(image), tuple(int(v) for v in rng.integers(150, 256, 3))
+    r = int(rng.integers(side // 4, side // 3))
+    x, y = int(rng.integers(r + 4, image.width - r - 4)), int(rng.integers(r + 1, side - r - 1))
+    if kind == "disc":
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+    elif kind == "square":
+        draw.rectangle((x - r, y - r, x + r, y + r), fill=colour)
+    else:
+        for offset in range(-r, r, 6):
+            draw.line((x - r, y + offset, x + r, y + offset), fill=colour, width=2)
+    return image
+
+
+def write(root: Path, per_class: int = 20, valid_per_class: int = 0) -> Path:
+    """One folder per class; with ``valid_per_class`` below ``train/`` and ``valid/``."""
+    parts = (
+        [("train", 0, per_class), ("valid", per_class, valid_per_class)] if valid_per_class else [("", 0, per_class)]
+    )
+    for part, start, n in parts:
+        for kind in KINDS:
+            folder = root / part / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            for i in range(start, start + n):
+                shape(kind, i).save(folder / f"{kind} {i}.png")
+    return root

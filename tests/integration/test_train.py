@@ -1,0 +1,289 @@
+"""The main path through the command line: train, and everything one does with the run afterwards."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import shapes
+from PIL import Image
+from support import ROOT, run_command, run_here
+
+FAST = [
+    *("-a", "resnet18", "--size", "32", "--presize", "40", "-b", "12", "--lr", "0.003"),
+    *("--set", "data.workers=0", "--set", "model.pretrained=false", "--set", "train.precision=fp32"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """Shapes in class folders, in a folder with a space in its name, with things that are not images."""
+    root = shapes.write(tmp_path_factory.mktemp("data") / "my photos", per_class=25)
+    (root / "disc" / ".DS_Store").write_bytes(b"x")
+    (root / ".ipynb_checkpoints").mkdir()
+    shapes.shape("disc", 99).save(root / ".ipynb_checkpoints" / "a.png")
+    (root / "square" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
+    return root
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def trained(photos, work):
+    done = run_command("train", "-d", photos, "-e", "10", *FAST, "--name", "first", "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def run(trained, work) -> Path:
+    return work / "runs" / "first"
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_result_is_the_contract(trained):
+    found = trained.json
+    assert found["run_dir"] == "runs/first"
+    assert (found["status"], found["arch"], found["pretrained"]) == ("finished", "resnet18", False)
+    assert found["classes"] == list(shapes.KINDS)
+    assert (found["n_train"], found["n_valid"]) == (60, 15)
+    assert found["epochs_done"] == 10
+    assert {"phase", "epoch", "valid_loss", "error_rate", "accuracy"} <= found["best"].keys()
+    assert found["metrics"]["accuracy"].keys() == {"value", "low", "high", "n"}
+    assert found["lr"] == 0.003
+    assert found["best"]["error_rate"] <= 0.2, "three plain shapes should be learned"
+
+
+def test_stderr_tells_the_story_in_plain_lines(trained):
+    text = trained.stderr
+    for part in (
+        "1 of 76 images cannot be decoded", "square/broken.jpg: not an image", "passed over 2 other files",
+        "60 images at batch size 12 = 5 batches per epoch", "learning rate: 0.003, as given", "one_cycle 10/10",
+        "all layers at one learning rate",
+    ):  # fmt: skip
+        assert part in text, part
+    assert "\x1b" not in text
+    assert "\r" not in text
+    assert "Warning" not in text
+
+
+def test_the_run_folder_is_complete(run):
+    files = {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()}
+    assert files == {
+        "config.yaml", "manifest.json", "split.csv", "history.csv", "train.log", "model.safetensors", "model.json",
+        "eval/report.json", "report.html",
+        "plots/confusion.png", "plots/history.png", "plots/reliability.png", "plots/top_losses.png",
+    }  # fmt: skip
+    for path in run.rglob("*.png"):
+        Image.open(path).verify()
+
+
+def test_the_manifest_says_what_and_how(run, photos):
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["status"] == "finished"
+    assert manifest["data_root"] == str(photos)
+    assert manifest["versions"].keys() >= {"imgclf", "python", "torch", "torchvision", "fastai"}
+    assert manifest["command"].startswith("imgclf train -d ")
+    assert len(manifest["fingerprint"]) == 32
+
+
+def test_history_has_a_row_per_epoch_and_one_best(run):
+    history = rows(run / "history.csv")
+    assert [(r["phase"], r["epoch"]) for r in history] == [("one_cycle", str(i)) for i in range(1, 11)]
+    best = json.loads((run / "manifest.json").read_text())["result"]["best"]
+    marked = [r for r in history if r["best"] == "True"]
+    assert marked[-1]["epoch"] == str(best["epoch"])
+
+
+def test_the_split_is_stratified_and_hashed(run):
+    split = rows(run / "split.csv")
+    assert len(split) == 75
+    for kind in shapes.KINDS:
+        assert sum(r["split"] == "valid" and r["label"] == kind for r in split) == 5
+    assert all(len(r["hash"]) == 32 and int(r["size"]) > 0 for r in split)
+
+
+def test_a_taken_name_is_refused(photos, run, work):
+    done = run_here("train", "-d", photos, *FAST, "--name", "first", "--json", cwd=work)
+    assert done.returncode == 4
+    assert "--name first-2" in done.json["error"]["hint"]
+
+
+def test_the_stored_configuration_repeats_the_run(run, work):
+    done = run_here("train", "-c", run / "config.yaml", "--name", "again", "-q", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    facts = ("phase", "epoch", "train_loss", "valid_loss", "error_rate", "lr")
+    first, again = (rows(work / "runs" / name / "history.csv") for name in ("first", "again"))
+    assert [[r[f] for f in facts] for r in first] == [[r[f] for f in facts] for r in again]
+
+
+def test_evaluate_gives_the_runs_own_figures(run, trained, work):
+    done = run_here("evaluate", run, "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert done.json["error_rate"] == trained.json["best"]["error_rate"]
+    assert done.json == json.loads((run / "eval" / "report.json").read_text())
+    assert sum(map(sum, done.json["confusion"])) == done.json["n"] == 15
+
+
+def test_evaluate_other_data(run, work, tmp_path):
+    other = shapes.write(tmp_path / "other", per_class=4)
+    done = run_here("evaluate", "first", "--data", other, cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert "n=12" in done.stdout
+    (other / "disc").rename(other / "hexagon")
+    done = run_here("evaluate", "first", "--data", other, "--json", cwd=work)
+    assert done.returncode == 3
+    assert "hexagon" in done.json["error"]["message"]
+
+
+def test_predict_names_what_it_sees_and_what_it_cannot_read(run, photos, work):
+    files = [photos / "disc" / "disc 3.png", photos / "square" / "broken.jpg", photos / "stripes" / "stripes 1.png"]
+    done = run_here("predict", run, *files, "--json", cwd=work)
+    assert done.returncode == 3  # one could not be read
+    good, bad, also_good = done.json["predictions"]
+    assert bad.keys() == {"path", "error"}
+    for row in (good, also_good):
+        assert row["probs"].keys() == set(shapes.KINDS)
+        assert sum(row["probs"].values()) == pytest.approx(1, abs=1e-5)
+        assert row["prob"] == max(row["probs"].values()) == row["probs"][row["label"]]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "table"])
+def test_predict_formats_agree_on_folders(form, run, photos, work):
+    done = run_here("predict", "first", photos / "disc", "--format", form, cwd=work)
+    assert done.returncode == 0, done.stderr
+    if form == "csv":
+        labels = [r["label"] for r in csv.DictReader(done.stdout.splitlines())]
+    elif form == "jsonl":
+        labels = [json.loads(line)["label"] for line in done.stdout.splitlines()]
+    else:
+        labels = [line for line in done.stdout.splitlines() if ".png" in line]
+    assert len(labels) == 25
+
+
+@pytest.fixture(scope="module")
+def exported(run, work):
+    pytest.importorskip("onnx")
+    done = run_here("export", run, *("-f", "onnx", "-f", "safetensors", "-f", "pkl"), "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    return done.json
+
+
+def test_every_export_gives_the_models_answers(exported, run):
+    assert [f["format"] for f in exported["files"]] == ["onnx", "safetensors", "pkl"]
+    for file in exported["files"]:
+        assert file["parity"]["passed"]
+        assert file["parity"]["top1_agreement"] == 1.0
+        assert file["parity"]["n_images"] == 15
+        assert Path(file["path"]).suffix in (".onnx", ".safetensors", ".pkl")
+    sidecar = json.loads((run / "export" / "model.onnx.json").read_text())
+    assert sidecar["parity"]["passed"]
+
+
+def test_verify_accepts_a_copy_and_refuses_another_file(exported, run, work, tmp_path):
+    for name in ("model.onnx", "model.onnx.json"):
+        shutil.copy(run / "export" / name, tmp_path / name)
+    done = run_here("verify", tmp_path / "model.onnx", "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert done.json["passed"]
+    with (tmp_path / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    assert run_here("verify", tmp_path / "model.onnx", cwd=work).returncode == 5
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors"])
+def test_exports_predict_and_evaluate_like_the_run(name, exported, run, photos, work):
+    file = run / "export" / name
+    ours, theirs = (
+        run_here("predict", m, photos / "disc", "--json", cwd=work).json["predictions"] for m in (run, file)
+    )
+    assert [r["label"] for r in ours] == [r["label"] for r in theirs]
+    assert [r["prob"] for r in ours] == pytest.approx([r["prob"] for r in theirs], abs=1e-4)
+    done = run_here("evaluate", file, "--json", cwd=work)
+    assert done.json["error_rate"] == json.loads((run / "eval" / "report.json").read_text())["error_rate"]
+
+
+def test_runs_lists_and_shows(run, work):
+    listed = run_here("runs", "list", "--json", cwd=work).json["runs"]
+    assert {"first"} <= {r["name"] for r in listed}
+    shown = run_here("runs", "show", "first", "--json", cwd=work).json
+    assert "history.csv" in shown["files"]
+
+
+def test_frozen_then_unfrozen_from_a_weights_file(photos, work, tmp_path):
+    import torch
+    from torchvision.models import resnet18
+
+    torch.save(resnet18(weights=None).state_dict(), tmp_path / "w.pth")
+    settings = [*FAST[:-4], "--set", "train.precision=bf16", "--set", f"model.weights={tmp_path / 'w.pth'}"]
+    done = run_here("train", "-d", photos, "-e", "1", "--freeze-epochs", "1", *settings, "--name", "two", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert "122 tensors loaded" in done.stderr  # all, the classifier's two included
+    history = rows(work / "runs" / "two" / "history.csv")
+    assert [r["phase"] for r in history] == ["frozen", "unfrozen"]
+    assert "3e-05" not in done.stderr.split("unfrozen")[0]
+    assert "1.5e-05" in done.stderr  # 0.003 / 2 / 100: the first layers, once unfrozen
+
+
+def test_dry_run_rehearses_everything_and_leaves_nothing(photos, tmp_path):
+    done = run_here("train", "-d", photos, "-e", "2", *FAST, "--dry-run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.json["steps"] == 10
+    assert done.json["exports"]["safetensors"] is True
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_auto_lr_leaves_its_curve(photos, work):
+    settings = [a for a in FAST if a not in ("--lr", "0.003")]
+    done = run_here("train", "-d", photos, "-e", "1", *settings, "--name", "found", "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    curve = json.loads((work / "runs" / "found" / "lr_find.json").read_text())
+    assert curve["chosen"] == done.json["lr"]
+    assert curve["suggestions"].keys() == {"valley", "slide", "minimum", "steep"}
+    Image.open(work / "runs" / "found" / "lr_find.png").verify()
+
+
+def test_missing_weights_offline_end_in_seconds_with_the_ways_out(photos, tmp_path):
+    settings = FAST[: FAST.index("--set")]
+    env = {"TORCH_HOME": str(tmp_path / "torch")}
+    done = run_command("train", "-d", photos, *settings, "--offline", "--json", cwd=tmp_path, env=env)
+    assert done.returncode == 4
+    error = done.json["error"]
+    assert "resnet18-f37072fd.pth" in error["message"]
+    assert error["hint"].count("--set") == 2
+    manifest = json.loads(next((tmp_path / "runs").glob("*/manifest.json")).read_text())
+    assert manifest["status"] == "failed"
+
+
+def test_ctrl_c_saves_and_says_so(photos, tmp_path):
+    command = [sys.executable, "-m", "imgclf", "train", "-d", str(photos), "-e", "500", *FAST, "--name", "long"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    run = tmp_path / "runs" / "long"
+    deadline = time.monotonic() + 120
+    while not (run / "history.csv").exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopping after this batch" in stderr
+    assert "Traceback" not in stderr
+    assert json.loads((run / "manifest.json").read_text())["status"] == "interrupted"
+    assert (run / "eval" / "report.json").is_file()
+    assert run_here("predict", run, photos / "disc" / "disc 1.png", cwd=tmp_path).returncode == 0

@@ -1,0 +1,81 @@
+"""What tests share that is no fixture: tiny pictures, the shared archives, the real command."""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+
+
+def unpack(archive: Path, target: Path) -> Path:
+    """Unpack a ``.tar`` of the shared folder; returns the folder it holds."""
+    with tarfile.open(archive) as tar:
+        tar.extractall(target, filter="data")
+    return target / archive.stem
+
+
+def picture(width: int = 12, height: int = 9, seed: int = 0) -> Image.Image:
+    """A smooth random RGB picture: like a photograph, it survives JPEG."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    """An RGB picture in which every pixel differs from its neighbours."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def make_files(root: Path, *names: str, size: tuple[int, int] = (12, 9)) -> Path:
+    """Pictures of different content under ``root``, one for each relative name."""
+    for seed, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(*size, seed=seed).save(path, format="PNG" if path.suffix.lower() != ".jpg" else "JPEG")
+    return root
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self):
+        return json.loads(self.stdout)
+
+
+def run_command(*arguments: object, cwd: Path, env: dict[str, str] | None = None) -> Done:
+    """The real command in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **(env or {})}
+    done = subprocess.run(
+        [sys.executable, "-m", "imgclf", *map(str, arguments)],
+        cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def run_here(*arguments: object, cwd: Path) -> Done:
+    """The command in this process: saves the seconds that importing torch and fastai takes each time."""
+    from imgclf.cli.app import run
+
+    out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
+    os.chdir(cwd)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+            code = run([str(a) for a in arguments])
+    finally:
+        os.chdir(before)
+    return Done(code, out.getvalue(), err.getvalue())

@@ -1,0 +1,127 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgclf.results.evaluate import Predictions, evaluate
+from imgclf.results.report import write_report
+
+EVIL = "<script>alert('x')</script>"
+
+
+class Page(HTMLParser):
+    """The tags and attributes of a page, and whether every tag is closed."""
+
+    void = frozenset({"meta", "img", "br"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.seen, self.open, self.words = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture
+def evaluation():
+    targets = np.arange(40) % 4
+    logits = np.eye(4, dtype=np.float32)[targets] * 3
+    logits[:4] = logits[1:5]
+    classes = (EVIL, "a & b", "漢字", "bad \udcff")
+    return evaluate(Predictions(tuple(f"{EVIL}/{i}" for i in range(40)), logits, targets, classes, 1.2)).to_dict()
+
+
+@pytest.fixture
+def report(tmp_path, evaluation):
+    Image.new("RGB", (300, 200)).save(tmp_path / "confusion.png")
+
+    def write(**changes):
+        given = {
+            "title": EVIL,
+            "facts": [("data", f'{EVIL}"'), ("folder", "$HOME")],
+            "evaluation": evaluation,
+            "history": [{"phase": EVIL, "epoch": 0, "train_loss": 1.0, "valid_loss": float("nan"), EVIL: 0.25}],
+            "plots": [tmp_path / "confusion.png", tmp_path / "missing.png"],
+            "warnings": [EVIL],
+            "command": f"imgclf train --name {EVIL}",
+        }
+        path = write_report(tmp_path / "report.html", **(given | changes))
+        return path.read_text(encoding="utf-8")
+
+    return write
+
+
+def test_nothing_is_fetched_and_nothing_runs(report):
+    text = report()
+    tags = {tag for tag, _ in Page(text).seen}
+    assert not tags & {"script", "link", "iframe", "a", "object"}
+    assert not re.search(r"https?://|//cdn|@import|url\(", text)
+    sources = [attrs["src"] for tag, attrs in Page(text).seen if tag == "img"]
+    assert len(sources) == 1
+    assert sources[0].startswith("data:image/png;base64,")
+
+
+def test_names_are_text(report):
+    text = report()
+    assert EVIL not in text
+    words = "".join(Page(text).words)
+    assert words.count(EVIL) >= 6
+    assert "$HOME" in words
+    assert "a & b" in words
+    assert "漢字" in words
+
+
+def test_what_it_says(report, evaluation):
+    words = " ".join(Page(report()).words)
+    accuracy = evaluation["accuracy"]
+    for value in (accuracy["value"], accuracy["low"], accuracy["high"]):
+        assert f"{value:.3f}" in words
+    for heading in ("The run", "Pictures", "Classes", "Most confused", "Top losses", "Epochs", "Again"):
+        assert heading in words
+    assert "nan" not in words, "a figure that is no number is a dash"
+
+
+def test_the_evaluations_warnings_appear_once(report, evaluation):
+    warned = evaluation | {"warnings": ["only 3 images"]}
+    assert report(evaluation=warned, warnings=["only 3 images"]).count("only 3 images") == 1
+
+
+def test_a_run_without_results(report):
+    words = " ".join(Page(report(evaluation=None, history=[], plots=[], warnings=[], facts=[])).words)
+    assert "accuracy" not in words
+    assert "Epochs" not in words
+    assert "Again" in words
+
+
+def test_size_is_the_pictures_and_a_little(report, tmp_path):
+    assert len(report()) < 40_000 + 1.4 * (tmp_path / "confusion.png").stat().st_size
+
+
+def test_phones_and_the_dark(report):
+    text = report()
+    assert 'name="viewport"' in text
+    assert "prefers-color-scheme: dark" in text
+    assert "max-width: 100%" in text
+
+
+def test_epochs_as_the_training_writes_them(report):
+    rows = [
+        {"phase": "frozen", "epoch": 1, "epochs": 1, "valid_loss": float("inf"), "lr": 2e-05, "best": False},
+        {"phase": "unfrozen", "epoch": 1, "epochs": 3, "valid_loss": 0.123456, "lr": 0.002, "best": True},
+    ]
+    table = Page(report(evaluation=None, history=rows, plots=[], facts=[])).words
+    cells = [word for word in table if word.strip()]
+    assert cells[cells.index("frozen") :][:5] == ["frozen", "1", "1", "–", "2e-05"]
+    assert cells[cells.index("unfrozen") :][:6] == ["unfrozen", "1", "3", "0.1235", "0.002", "yes"]

@@ -1,0 +1,49 @@
+"""Every mistake has its exit code and names the closest valid word."""
+
+import pytest
+
+from imgclf import errors
+
+TABLE = {
+    errors.UserError: 2,
+    errors.ConfigError: 2,
+    errors.DataError: 3,
+    errors.ModelError: 4,
+    errors.ExportError: 5,
+    errors.GateError: 6,
+    errors.Interrupted: 130,
+}
+
+
+@pytest.mark.parametrize(("kind", "code"), TABLE.items())
+def test_exit_codes_are_those_of_the_contract(kind, code):
+    assert kind("what").exit_code == code
+
+
+def test_every_kind_of_error_has_its_code_in_the_table():
+    kinds = {k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, errors.UserError)}
+    assert kinds == set(TABLE)
+
+
+def test_codes_of_success_and_of_a_bug():
+    assert (errors.EXIT_DONE, errors.EXIT_BUG) == (0, 1)
+
+
+def test_message_and_hint_are_kept_and_the_message_is_the_text():
+    error = errors.DataError("what happened", "how to mend it")
+    assert (error.message, error.hint, str(error)) == ("what happened", "how to mend it", "what happened")
+    assert errors.DataError("x").hint is None
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"), [("resnt34", "resnet34"), ("resnet43", "resnet34"), ("Resnet18", "resnet18")]
+)
+def test_a_typo_finds_the_closest_word(typo, meant):
+    assert errors.closest(typo, ["resnet18", "resnet34", "resnet50"]) == meant
+    assert errors.did_you_mean(typo, ["resnet18", "resnet34", "resnet50"]) == f" Did you mean '{meant}'?"
+
+
+def test_a_word_like_none_of_them_suggests_nothing():
+    assert errors.closest("banana", ["resnet18"]) is None
+    assert errors.did_you_mean("banana", ["resnet18"]) == ""
+    assert errors.did_you_mean("x", []) == ""

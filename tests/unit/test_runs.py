@@ -1,0 +1,212 @@
+"""The run folder: whole files only, no name twice, and the right run is found."""
+
+import json
+
+import pytest
+
+from imgclf import runs
+from imgclf.errors import ModelError, UserError
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """A run under ``runs/`` with a status."""
+
+    def make(name: str, status: str = "finished", **values: object) -> runs.Run:
+        run = runs.create(tmp_path / "runs", name, "seed: 1\n", {"command": "test"})
+        run.update_manifest(status=status, **values)
+        return run
+
+    return make
+
+
+def test_a_new_run_holds_configuration_and_manifest(tmp_path):
+    run = runs.create(tmp_path / "deep" / "runs", "first", "seed: 1\n", {"command": "imgclf train"})
+    assert run.file(runs.CONFIG).read_text() == "seed: 1\n"
+    manifest = run.manifest()
+    assert (manifest["name"], manifest["status"], manifest["command"]) == ("first", "running", "imgclf train")
+    assert sorted(p.name for p in run.path.iterdir()) == [runs.CONFIG, runs.MANIFEST]
+
+
+def test_a_taken_name_is_refused_with_a_free_one_and_nothing_is_touched(tmp_path, make_run):
+    make_run("mine")
+    with pytest.raises(ModelError) as caught:
+        runs.create(tmp_path / "runs", "mine", "seed: 2\n", {})
+    assert caught.value.exit_code == 4
+    assert "exists already" in caught.value.message
+    assert "--name mine-2" in caught.value.hint
+    assert (tmp_path / "runs/mine/config.yaml").read_text() == "seed: 1\n"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "-dash", ".hidden", "a b", "a\n", "a\x00"])
+def test_a_name_that_is_no_folder_name_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="cannot be a run's name"):
+        runs.create(tmp_path, name, "", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a", "20261121-2210-resnet18", "v1.2+x_y", "Läufe", "走"])
+def test_usual_names_are_accepted(tmp_path, name):
+    assert runs.create(tmp_path, name, "", {}).name == name
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_runs_folder_that_cannot_be_made_is_said(tmp_path, below):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ModelError, match="cannot make the run folder") as caught:
+        runs.create(file / below, "x", "", {})
+    assert "--runs-dir" in caught.value.hint
+
+
+def test_free_name_counts_up(tmp_path):
+    assert runs.free_name(tmp_path, "x") == "x"
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x-2").touch()
+    assert runs.free_name(tmp_path, "x") == "x-3"
+
+
+def test_new_names_hold_the_architecture_and_are_usable(tmp_path):
+    name = runs.new_name(tmp_path, "resnet18")
+    assert name.endswith("-resnet18")
+    runs.create(tmp_path, name, "", {})
+    assert runs.new_name(tmp_path, "resnet18") != name
+
+
+# Atomic writing
+
+
+def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
+    path = runs.write_text(tmp_path / "a.txt", "old")
+
+    def half(temporary):
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.atomic_write(path, half)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert path.read_text() == "old"
+
+
+def test_the_file_appears_only_when_it_is_complete(tmp_path):
+    path, seen = tmp_path / "a.txt", []
+    runs.atomic_write(path, lambda p: (p.write_text("x"), seen.append((path.exists(), p.parent, p.suffix))))
+    assert seen == [(False, tmp_path, ".txt")]
+    assert path.read_text() == "x"
+
+
+def test_a_written_file_has_the_rights_of_any_new_file(tmp_path):
+    other = tmp_path / "other"
+    other.touch()
+    assert runs.write_text(tmp_path / "a.txt", "x").stat().st_mode == other.stat().st_mode
+
+
+def test_json_is_readable_utf_8(tmp_path):
+    path = runs.write_json(tmp_path / "deep" / "a.json", {"name": "Löwe"})
+    assert "Löwe" in path.read_text(encoding="utf-8")
+    assert json.loads(path.read_text(encoding="utf-8")) == {"name": "Löwe"}
+
+
+# Status
+
+
+def test_finish_records_status_time_and_values(make_run):
+    run = make_run("a", "running")
+    run.finish("finished", result={"n": 1})
+    manifest = run.manifest()
+    assert (manifest["status"], manifest["result"]) == ("finished", {"n": 1})
+    assert manifest["finished"] >= manifest["started"]
+
+
+def test_an_exception_marks_the_run_failed_and_passes_on(make_run):
+    run = make_run("a", "running")
+    with pytest.raises(RuntimeError, match="boom"), runs.recorded(run):
+        raise RuntimeError("boom")
+    assert run.manifest()["status"] == "failed"
+    assert run.manifest()["error"] == "RuntimeError: boom"
+
+
+def test_an_exception_after_the_end_does_not_change_the_status(make_run):
+    run = make_run("a", "running")
+    with pytest.raises(RuntimeError), runs.recorded(run):
+        run.finish("interrupted")
+        raise RuntimeError("later")
+    assert run.manifest()["status"] == "interrupted"
+
+
+def test_a_block_without_an_exception_leaves_the_status_to_its_owner(make_run):
+    run = make_run("a", "running")
+    with runs.recorded(run):
+        pass
+    assert run.manifest()["status"] == "running"
+
+
+def test_a_vanished_run_folder_does_not_hide_the_first_error(make_run):
+    run = make_run("a", "running")
+    with pytest.raises(RuntimeError, match="first"), runs.recorded(run):
+        run.file(runs.MANIFEST).unlink()
+        raise RuntimeError("first")
+
+
+# Finding
+
+
+def test_a_run_is_found_by_folder_and_by_name(tmp_path, make_run):
+    run = make_run("mine")
+    assert runs.find(str(run.path), tmp_path / "elsewhere") == run
+    assert runs.find("mine", tmp_path / "runs") == run
+
+
+def test_without_a_reference_the_run_that_finished_last_is_found(tmp_path, make_run):
+    make_run("z", finished="2026-01-01T00:00:00")
+    newest = make_run("a", finished="2026-01-03T00:00:00")
+    make_run("m", finished="2026-01-02T00:00:00")
+    make_run("zz", status="interrupted", finished="2026-01-09T00:00:00")
+    make_run("zzz", status="running")
+    assert runs.find(None, tmp_path / "runs") == newest
+
+
+@pytest.mark.parametrize("status", [None, "failed", "running", "interrupted"])
+def test_no_finished_run_is_said(tmp_path, make_run, status):
+    if status:
+        make_run("a", status)
+    with pytest.raises(ModelError, match="no finished run"):
+        runs.find(None, tmp_path / "runs")
+
+
+def test_a_typo_suggests_the_closest_run(tmp_path, make_run):
+    make_run("resnet-pets")
+    with pytest.raises(ModelError, match=r"no run 'resnt-pets'.* Did you mean 'resnet-pets'\?"):
+        runs.find("resnt-pets", tmp_path / "runs")
+
+
+def test_runs_are_listed_by_name_and_other_folders_passed_over(tmp_path, make_run):
+    make_run("b")
+    make_run("a", "failed")
+    (tmp_path / "runs" / "notes").mkdir()
+    (tmp_path / "runs" / "file").touch()
+    assert [run.name for run in runs.all_runs(tmp_path / "runs")] == ["a", "b"]
+    assert runs.all_runs(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"x"', "\udcff"])
+def test_a_damaged_manifest_is_said(make_run, text):
+    run = make_run("a")
+    run.file(runs.MANIFEST).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ModelError) as caught:
+        run.manifest()
+    assert "manifest" in caught.value.message
+    assert str(run.path) in caught.value.message
+    assert runs.status(run) == "damaged"
+
+
+def test_a_damaged_run_does_not_hide_the_others(tmp_path, make_run):
+    make_run("damaged").file(runs.MANIFEST).write_text("{")
+    good = make_run("good", finished="2026-01-01")
+    assert runs.find(None, tmp_path / "runs") == good
+
+
+def test_a_folder_that_is_no_run_is_said(tmp_path):
+    with pytest.raises(ModelError, match="not a run folder"):
+        runs.Run(tmp_path).manifest()

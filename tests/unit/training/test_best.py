@@ -1,0 +1,41 @@
+import math
+
+from imgclf.training.best import KeepBest
+from imgclf.training.losses import Score
+
+LOWER = Score(lambda: None, higher_is_better=False)
+HIGHER = Score(lambda: None)
+
+
+def keep(score, records):
+    """Feed (phase, epoch, valid_loss, value) and return the best and how often it was kept."""
+    kept = []
+    best = KeepBest("metric", score, kept.append)
+    best.learn = "model"
+    for phase, epoch, loss, value in records:
+        best.phase = phase
+        best.consider(loss, value, epoch)
+    return best.best, len(kept)
+
+
+def test_a_later_phase_does_not_overwrite_a_better_earlier_one():
+    best, n = keep(LOWER, [("frozen", 1, 0.5, 0.10), ("unfrozen", 1, 0.6, 0.30), ("unfrozen", 2, 0.6, 0.20)])
+    assert (best.phase, best.epoch, n) == ("frozen", 1, 1)
+
+
+def test_the_lower_loss_decides_a_tie():
+    best, n = keep(LOWER, [("frozen", 1, 0.5, 0.1), ("unfrozen", 1, 0.4, 0.1), ("unfrozen", 2, 0.45, 0.1)])
+    assert (best.phase, best.epoch, n) == ("unfrozen", 1, 2)
+
+
+def test_direction_is_the_metrics_own():
+    records = [("frozen", 1, 0.5, 0.9), ("unfrozen", 1, 0.5, 0.8)]
+    assert keep(HIGHER, records)[0].value == 0.9
+    assert keep(LOWER, records)[0].value == 0.8
+
+
+def test_nan_never_wins():
+    best, _ = keep(
+        LOWER, [("frozen", 1, math.nan, math.nan), ("unfrozen", 1, 2.0, 0.9), ("unfrozen", 2, 0.1, math.nan)]
+    )
+    assert (best.phase, best.epoch) == ("unfrozen", 1)
