@@ -1,0 +1,58 @@
+"""The keys under ``augment``."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from imgclf.schema.section import Bool, Section, Share
+
+
+class AugmentConfig(Section):
+    """Presizing and augmentation (book, chapter 5: a large item resize, then one batch step to the final size)."""
+
+    presize: Annotated[int, Field(strict=True, ge=4)] = Field(
+        460,
+        description="side in pixels each training image is resized to before augmentation; at least `size`",
+    )
+    size: Annotated[int, Field(strict=True, ge=4)] = Field(
+        224, description="side in pixels of what the model sees, in training and afterwards"
+    )
+    resize: Literal["crop", "pad", "squish"] = Field(
+        "crop", description="how an image becomes square: centre crop, pad with reflection, or squish"
+    )
+    engine: Literal["fused", "fastai"] = Field(
+        "fused",
+        description="fused: crop and augmentation in one interpolation; fastai: aug_transforms, the reference",
+    )
+    min_scale: Annotated[float, Field(strict=True, gt=0, le=1)] = Field(
+        0.75, description="smallest random crop, as a share of the presized image's area; 1: no random crop"
+    )
+    flip: Bool = Field(True, description="mirror half of the images left to right")
+    flip_vert: Bool = Field(
+        False, description="with `flip`: turn and mirror in all eight ways (aerial, microscope images)"
+    )
+    max_rotate: Annotated[float, Field(strict=True, ge=0, le=180)] = Field(
+        10.0, description="largest rotation, degrees"
+    )
+    max_zoom: Annotated[float, Field(strict=True, ge=1)] = Field(1.1, description="largest zoom in; 1: none")
+    max_warp: Share = Field(0.2, description="largest change of perspective")
+    max_lighting: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
+        0.2, description="largest change of brightness and contrast"
+    )
+    p_affine: Share = Field(0.75, description="how often rotation, zoom and warp are each applied")
+    p_lighting: Share = Field(0.75, description="how often brightness and contrast are each changed")
+
+    @model_validator(mode="after")
+    def _presize_covers_size(self) -> "AugmentConfig":
+        if self.presize < self.size:
+            raise ValueError(
+                f"augment.presize ({self.presize}) is smaller than augment.size ({self.size}): presizing resizes to "
+                "something larger first, so that augmentation leaves no empty corners"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _flips_agree(self) -> "AugmentConfig":
+        if self.flip_vert and not self.flip:
+            raise ValueError("augment.flip_vert is true while augment.flip is false: nothing would be flipped")
+        return self

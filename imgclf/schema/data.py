@@ -1,0 +1,48 @@
+"""The keys under ``data``."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from imgclf.schema.section import Bool, Section
+
+
+class DataConfig(Section):
+    """Where the images are, how they are labelled and split."""
+
+    path: str = Field(
+        min_length=1,
+        description="folder of images, a CSV file, or `digits` (embedded: scikit-learn's handwritten digits)",
+    )
+    labels: Literal["auto", "folder", "regex", "csv"] = Field(
+        "auto",
+        description="where the label is: the image's folder, its file name, or a table; auto recognises it",
+    )
+    pattern: str = Field(r"^(.+)_\d+\.[^.]+$", description="labels: regex - group 1 of this pattern on the file name")
+    csv: str | None = Field(
+        None, description="labels: csv - the table (CSV or TSV); a relative name is looked up in `path`"
+    )
+    image_folder: str | None = Field(
+        None,
+        description="labels: csv - prefix of the table's relative image paths; null: the table's own folder",
+    )
+    image_column: str = Field("image", description="labels: csv - the column with the image paths")
+    label_column: str = Field("label", description="labels: csv - the column with the labels")
+    valid_column: str | None = Field(
+        None, description="labels: csv - the column with true/false (true = validation) or train/valid/test"
+    )
+    valid_pct: Annotated[float, Field(strict=True, gt=0, lt=1)] = Field(
+        0.2, description="share of the images held out for validation, where the data does not say"
+    )
+    stratify: Bool = Field(True, description="hold out the same share of every class")
+    on_bad_image: Literal["skip", "fail"] = Field(
+        "skip", description="an image that cannot be decoded is left out and listed, or ends the run"
+    )
+    batch_size: Annotated[int, Field(strict=True, ge=2)] | Literal["auto"] = Field(
+        "auto",
+        description="images per training step; auto: 64, halved (down to 8) until an epoch has 15 steps. "
+        "Lowered, and said, when the data has fewer",
+    )
+    workers: Annotated[int, Field(strict=True, ge=0)] | Literal["auto"] = Field(
+        "auto", description="processes that decode images; auto: one a core, at most 8, none for tiny images"
+    )

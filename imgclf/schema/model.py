@@ -1,0 +1,33 @@
+"""The keys under ``model``."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from imgclf.schema.section import Bool, Section
+
+
+class ModelConfig(Section):
+    """The network: parameters of fastai's ``vision_learner`` by their own names."""
+
+    arch: str = Field("resnet34", description="resnet18 | resnet34 | resnet50 | resnet101 | resnet152; `imgclf archs`")
+    pretrained: Bool | Literal["auto"] = Field(
+        True,
+        description="start from ImageNet weights; auto: use them if they can be had, and say loudly when not",
+    )
+    weights: str | None = Field(None, description="a local .pth or .safetensors file with weights for the body")
+    normalize: Bool = Field(True, description="normalise with the mean and deviation of ImageNet")
+    concat_pool: Bool = Field(True, description="head: average and maximum pooling side by side (else average only)")
+    pool: Bool = Field(True, description="head: pool the body's last feature map (else flatten it)")
+    lin_ftrs: tuple[Annotated[int, Field(strict=True, ge=1)], ...] | None = Field(
+        None, description="head: sizes of the hidden layers; null: one of 512; []: none"
+    )
+    ps: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
+        0.5, description="head: dropout before the last layer; half of it before the others"
+    )
+    first_bn: Bool = Field(True, description="head: BatchNorm on the pooled features")
+    bn_final: Bool = Field(False, description="head: BatchNorm on the activations at the very end")
+    lin_first: Bool = Field(False, description="head: linear before BatchNorm and dropout in each block")
+    init: Literal["kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"] | None = Field(
+        "kaiming_normal", description="how the head's linear layers start; null: PyTorch's own"
+    )
