@@ -93,8 +93,8 @@ def leaks(dataset: Dataset, groups: Iterable[list[str]]) -> list[dict[str, str]]
 
 def conflicts(samples: Samples, groups: Iterable[list[str]]) -> list[list[str]]:
     """Groups of equal images with more than one label."""
-    label = {s.path: s.label for s in samples.items}
-    return [g for g in groups if len({label[p] for p in g if p in label}) > 1]
+    labels = {s.path: frozenset(s.labels) for s in samples.items}
+    return [g for g in groups if len({labels[p] for p in g if p in labels}) > 1]
 
 
 def fingerprint(checks: Iterable[FileCheck]) -> str:
@@ -124,6 +124,6 @@ def report(samples: Samples, dataset: Dataset | None, checks: Sequence[FileCheck
 
 def left_out_note(dataset: Dataset) -> str:
     """Which validation or test images cannot be used, and why."""
-    names = sorted({s.label for s in dataset.left_out})
+    names = sorted({label for s in dataset.left_out for label in s.labels})
     shown = ", ".join(f"'{n}'" for n in names[:5]) + (" …" if len(names) > 5 else "")
     return f"{len(dataset.left_out)} validation or test images are left out: no training image of {shown}"

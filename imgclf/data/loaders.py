@@ -143,7 +143,7 @@ class _Source(list):
     """A list of samples whose printed form is one line: ``DataBlock.summary`` prints its source."""
 
     def __repr__(self) -> str:
-        return f"{len(self)} samples, such as {self[0].path} ({self[0].label})"
+        return f"{len(self)} samples, such as {self[0].path} ({', '.join(self[0].labels)})"
 
 
 def summary(cfg: Config, dataset: Dataset) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from imgclf.console import Terminal
-from imgclf.data import checks, samples, split
+from imgclf.data import checks, scan, split
 from imgclf.data.checks import FileCheck
 from imgclf.data.samples import Samples
 from imgclf.data.split import Dataset
@@ -36,7 +36,7 @@ def prepare(cfg: Config, terminal: Terminal) -> Prepared:
     Raises:
         DataError: for data that cannot be trained on; with ``data.on_bad_image: fail`` also for one bad file.
     """
-    found = samples.scan(cfg)
+    found = scan.scan(cfg)
     terminal.note(f"data: {found.layout}, in {found.root}")
     if found.ignored:
         names = ", ".join(found.ignored[:3]) + (" …" if len(found.ignored) > 3 else "")

@@ -28,6 +28,16 @@ class DataConfig(Section):
     )
     image_column: str = Field("image", description="labels: csv - the column with the image paths")
     label_column: str = Field("label", description="labels: csv - the column with the labels")
+    label_delim: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="labels: csv - what separates several labels in one cell (multi-label), such as `;`; null: "
+        "recognised in a column `labels` or `tags`; none: one label a cell",
+    )
+    label_columns: Annotated[tuple[str, ...], Field(min_length=2)] | None = Field(
+        None,
+        description="labels: csv - a column for each label, holding 1 or 0 (multi-label); null: recognised where "
+        "there is no label column",
+    )
     valid_column: str | None = Field(
         None, description="labels: csv - the column with true/false (true = validation) or train/valid/test"
     )

@@ -10,7 +10,7 @@ import numpy as np
 from imgclf import runs
 from imgclf.config import Override, load
 from imgclf.console import Terminal, finite
-from imgclf.data import samples, split
+from imgclf.data import scan, split
 from imgclf.data.samples import Sample
 from imgclf.errors import DataError, ModelError, UserError, did_you_mean
 from imgclf.results.evaluate import Evaluation, Predictions
@@ -130,8 +130,8 @@ def _labelled(path: Path, data: str | None, part: str, classes: tuple[str, ...])
     source = str(run / runs.CONFIG) if run else None
     other = {"data.path": data, "data.labels": "auto", "data.csv": None, "data.image_folder": None}
     settings = [Override(key, value, "--data") for key, value in other.items()]
-    found = samples.scan(load(source, settings).config, least_classes=1)
-    unknown = sorted({s.label for s in found.items} - set(classes))
+    found = scan.scan(load(source, settings).config, least_classes=1)
+    unknown = sorted(set(found.class_counts) - set(classes))
     if unknown:
         raise DataError(
             f"labels the model does not know: {', '.join(unknown[:5])}; it knows {', '.join(classes[:10])}",

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from imgclf.console import Terminal
-from imgclf.data import checks, prepare, samples, split
+from imgclf.data import checks, prepare, scan, split
 from imgclf.data.location import keep_out
 from imgclf.errors import DataError
 from imgclf.schema import Config
@@ -13,7 +13,7 @@ from imgclf.schema import Config
 def check(cfg: Config, terminal: Terminal | None = None) -> dict[str, Any]:
     """What is wrong with the data; the JSON of `imgclf data check`."""
     terminal = terminal or Terminal(quiet=True)
-    found = samples.scan(cfg)
+    found = scan.scan(cfg)
     looked_at = prepare.inspect(found, terminal)
     try:
         dataset = split.split(cfg, checks.without_bad(found, looked_at))

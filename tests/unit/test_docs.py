@@ -299,11 +299,11 @@ def test_lists_are_complete(page, file, name):
 
 
 def test_image_suffixes_and_columns_are_all_named():
-    from imgclf.data import images, samples
+    from imgclf.data import columns, images, walk
 
     page = text("docs/data.md")
-    columns = (*samples.IMAGE_COLUMNS, *samples.LABEL_COLUMNS, *samples.SPLIT_COLUMNS, *samples.SPLIT_VALUES)
-    assert [name for name in (*columns, *samples.SYSTEM_NAMES) if f"`{name}`" not in page.replace("/`", "`")] == []
+    names = (*columns.IMAGE_COLUMNS, *columns.LABEL_COLUMNS, *columns.SPLIT_COLUMNS, *columns.SPLIT_VALUES)
+    assert [name for name in (*names, *walk.SYSTEM_NAMES) if f"`{name}`" not in page.replace("/`", "`")] == []
     listed = re.search(r"do not end in `([^`]+)`", page).group(1).split()
     assert set(listed) == images.SUFFIXES
     assert f"{images.MAX_PIXELS:,}" in page

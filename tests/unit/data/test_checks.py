@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from imgclf.console import Terminal
-from imgclf.data import checks, prepare, samples, split
+from imgclf.data import checks, prepare, scan, split
 from imgclf.data.checks import FileCheck, inspect_file
 from imgclf.data.samples import Sample, Samples
 from imgclf.errors import DataError
@@ -76,7 +76,7 @@ def test_files_come_back_in_the_order_given_each_counted_once(tmp_path, pictures
     pictures.files(tmp_path, *names)
     random.Random(0).shuffle(names)
     steps = []
-    found = checks.inspect(tmp_path, [Sample(n, "a") for n in names], lambda: steps.append(1))
+    found = checks.inspect(tmp_path, [Sample(n, ("a",)) for n in names], lambda: steps.append(1))
     assert [c.path for c in found] == names
     assert len(steps) == 40
 
@@ -95,7 +95,7 @@ def planted(tmp_path, pictures, make_config):
 
 
 def findings(cfg):
-    found = samples.scan(cfg)
+    found = scan.scan(cfg)
     looked_at = checks.inspect(found.root, found.items)
     return checks.report(found, split.split(cfg, checks.without_bad(found, looked_at)), looked_at)
 
@@ -126,14 +126,14 @@ def test_small_classes_are_warned_about(tmp_path, pictures, make_config):
 
 
 def test_a_leak_into_the_test_split_counts():
-    part = {p: (Sample(p, "a", p),) for p in ("train", "valid", "test")}
+    part = {p: (Sample(p, ("a",), p),) for p in ("train", "valid", "test")}
     made = split.Dataset(None, ("a",), **part)
     assert checks.leaks(made, [["test", "train"]]) == [{"train": "train", "valid": "test", "kind": "exact"}]
     assert checks.leaks(made, [["test", "valid"]]) == []
 
 
 def test_labels_without_training_images_are_in_the_warnings():
-    made = split.Dataset(None, ("a",), (), (), left_out=(Sample("1", "c", "valid"), Sample("2", "c", "test")))
+    made = split.Dataset(None, ("a",), (), (), left_out=(Sample("1", ("c",), "valid"), Sample("2", ("c",), "test")))
     assert checks.left_out_note(made) == "2 validation or test images are left out: no training image of 'c'"
 
 
@@ -143,7 +143,7 @@ def test_bad_files_are_no_duplicates_of_each_other():
 
 
 def test_without_bad_keeps_the_rest_in_order():
-    items = Samples(None, tuple(Sample(n, "a") for n in "abc"), "x")
+    items = Samples(None, tuple(Sample(n, ("a",)) for n in "abc"), "x")
     kept = checks.without_bad(items, [FileCheck("b", "broken", 1, "")])
     assert [s.path for s in kept.items] == ["a", "c"]
 
@@ -155,7 +155,7 @@ def test_the_fingerprint_ignores_order_but_no_byte_and_no_name(tmp_path, picture
     pictures.files(tmp_path, "1.png", "2.png", "3.png")
 
     def take(*names):
-        return checks.fingerprint(checks.inspect(tmp_path, [Sample(n, "a") for n in names]))
+        return checks.fingerprint(checks.inspect(tmp_path, [Sample(n, ("a",)) for n in names]))
 
     first = take("1.png", "2.png", "3.png")
     assert take("3.png", "1.png", "2.png") == first
@@ -168,7 +168,7 @@ def test_the_fingerprint_ignores_order_but_no_byte_and_no_name(tmp_path, picture
 
 def test_the_fingerprint_sees_two_files_swapped(tmp_path, pictures):
     pictures.files(tmp_path, "1.png", "2.png")
-    items = [Sample("1.png", "a"), Sample("2.png", "b")]
+    items = [Sample("1.png", ("a",)), Sample("2.png", ("b",))]
     first = checks.fingerprint(checks.inspect(tmp_path, items))
     (tmp_path / "1.png").rename(tmp_path / "x")
     (tmp_path / "2.png").rename(tmp_path / "1.png")

@@ -23,7 +23,7 @@ def dataset(tmp_path, pictures):
     def make(n_train: int, n_valid: int = 4) -> Dataset:
         counts = {"train": n_train, "valid": n_valid}
         parts = {
-            part: tuple(Sample(f"{part}/{i}.png", "ab"[i % 2], part) for i in range(n)) for part, n in counts.items()
+            part: tuple(Sample(f"{part}/{i}.png", ("ab"[i % 2],), part) for i in range(n)) for part, n in counts.items()
         }
         pictures.files(tmp_path / "images", *(s.path for part in parts.values() for s in part), size=(20, 14))
         return Dataset(tmp_path / "images", ("a", "b"), **parts)

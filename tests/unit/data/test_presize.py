@@ -191,7 +191,7 @@ def test_the_datablock_keeps_every_transform(make_config, engine, tmp_path, pict
     """fastai merges a block's and its own batch transforms by class: the last one of a class would win."""
     pictures.files(tmp_path, "1.png", "2.png", "3.png", "4.png")
     part = {
-        p: tuple(Sample(f"{i}.png", "ab"[i % 2], p) for i in ids)
+        p: tuple(Sample(f"{i}.png", ("ab"[i % 2],), p) for i in ids)
         for p, ids in {"train": (1, 2), "valid": (3, 4)}.items()
     }
     cfg = small(make_config, engine=engine)

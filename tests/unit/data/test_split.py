@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from imgclf.data import split
+from imgclf.data.labels import join, parse
 from imgclf.data.samples import Sample, Samples
 from imgclf.errors import DataError
 
@@ -16,7 +17,7 @@ ROOT = Path("/data")
 
 
 def make(counts, given_split=None):
-    return [Sample(f"{label}/{i}.jpg", label, given_split) for label, n in counts.items() for i in range(n)]
+    return [Sample(f"{label}/{i}.jpg", (label,), given_split) for label, n in counts.items() for i in range(n)]
 
 
 counts = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 40), min_size=1)
@@ -100,8 +101,8 @@ def divide(make_config):
 def test_a_given_split_is_kept(divide):
     items = [
         *make({"a": 3, "b": 3}, "train"),
-        *(Sample(f"v/{c}", c, "valid") for c in "ab"),
-        Sample("t/a", "a", "test"),
+        *(Sample(f"v/{c}", (c,), "valid") for c in "ab"),
+        Sample("t/a", ("a",), "test"),
     ]
     made = divide(items, valid_pct=0.5)
     assert {s.path for s in made.valid} == {"v/a", "v/b"}
@@ -111,21 +112,21 @@ def test_a_given_split_is_kept(divide):
 
 
 def test_images_without_a_split_train_where_others_validate(divide):
-    made = divide([*make({"a": 3, "b": 3}), Sample("v/a", "a", "valid")])
+    made = divide([*make({"a": 3, "b": 3}), Sample("v/a", ("a",), "valid")])
     assert [s.path for s in made.valid] == ["v/a"]
     assert {s.split for s in made.train} == {"train"}
     assert len(made.train) == 6
 
 
 def test_where_only_a_test_split_is_given_validation_comes_out_of_training(divide):
-    made = divide([*make({"a": 10, "b": 10}, "train"), Sample("t/a", "a", "test")], valid_pct=0.2)
+    made = divide([*make({"a": 10, "b": 10}, "train"), Sample("t/a", ("a",), "test")], valid_pct=0.2)
     assert (len(made.train), len(made.valid), len(made.test)) == (16, 4, 1)
     assert made.test[0].path == "t/a"
 
 
 def test_classes_come_from_training_in_order_and_others_are_left_out(divide):
     items = make({"b": 2, "a": 2}, "train")
-    extra = [Sample("v/b", "b", "valid"), Sample("v/c", "c", "valid"), Sample("t/d", "d", "test")]
+    extra = [Sample("v/b", ("b",), "valid"), Sample("v/c", ("c",), "valid"), Sample("t/d", ("d",), "test")]
     made = divide([*items, *extra])
     assert made.classes == ("a", "b")
     assert {s.path for s in made.left_out} == {"v/c", "t/d"}
@@ -139,7 +140,7 @@ def test_classes_come_from_training_in_order_and_others_are_left_out(divide):
         (make({"a": 5}), "1 class to train on under /data: 'a'"),
         ([], "0 classes to train on"),
         (make({"a": 1, "b": 1}), "no image under /data is left to validate on"),
-        ([*make({"a": 2, "b": 2}, "train"), Sample("v", "c", "valid")], "no image under /data is left to validate on"),
+        ([*make({"a": 2, "b": 2}, "train"), Sample("v", ("c",), "valid")], "no image under /data is left to validate on"),
     ],
 )
 def test_what_cannot_be_split_is_said(divide, items, said):
@@ -162,15 +163,60 @@ awkward = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_siz
 @given(st.lists(st.tuples(awkward, awkward), min_size=1, max_size=8, unique_by=lambda p: p[0]))
 def test_the_table_of_a_split_reads_back(tmp_path_factory, pairs):
     assume(all("\r" not in path + label for path, label in pairs))
-    rows = [Sample(path, label, "train" if i % 2 else "valid") for i, (path, label) in enumerate(pairs)]
+    rows = [Sample(path, (label,), "train" if i % 2 else "valid") for i, (path, label) in enumerate(pairs)]
     parts = {part: tuple(s for s in rows if s.split == part) for part in ("train", "valid")}
     file = tmp_path_factory.getbasetemp() / "split.csv"
     file.write_text(split.to_csv(split.Dataset(ROOT, (), **parts), {}), encoding="utf-8")
     assert split.read_csv(file) == [*parts["train"], *parts["valid"]]
 
 
+label_sets = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=6), max_size=4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(label_sets | st.lists(st.text("a;\\\n ", min_size=1, max_size=5), max_size=4))
+def test_several_labels_in_one_cell_read_back(labels):
+    assert parse(join(labels)) == tuple(labels)
+
+
+combinations = st.lists(st.sets(st.sampled_from("abcdef"), max_size=4), min_size=2, max_size=60)
+
+
+def several(rows):
+    return [Sample(f"{i}.jpg", tuple(sorted(row))) for i, row in enumerate(rows)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(combinations, pcts, st.booleans(), seeds, st.randoms())
+def test_several_labels_split_completely_by_the_seed_and_no_label_leaves_training(rows, pct, stratify, seed, shuffler):
+    items = several(rows)
+    made = split.hold_out_multi(items, pct, stratify, seed)
+    assert {s.path: s.labels for s in made} == {s.path: s.labels for s in items}
+    assert {s.split for s in made} <= {"train", "valid"}
+    assert {x for s in made if s.split == "train" for x in s.labels} == {x for s in items for x in s.labels}
+    mixed = list(items)
+    shuffler.shuffle(mixed)
+    assert split.hold_out_multi(mixed, pct, stratify, seed) == made
+
+
+def test_several_labels_are_held_out_in_proportion_the_rare_ones_too():
+    rows = [{"person"}] * 300 + [{"person", "car"}] * 100 + [{"car"}] * 60 + [{"person", "tie"}] * 5 + [set()] * 50
+    made = split.hold_out_multi(several(rows), 0.2, True, 3)
+    held = Counter(x for s in made if s.split == "valid" for x in s.labels)
+    assert abs(held["person"] - 81) <= 1 and abs(held["car"] - 32) <= 1 and held["tie"] == 1
+    assert sum(s.split == "valid" and not s.labels for s in made) == 10
+
+
+def test_targets_of_several_labels_are_rows_of_marks(make_config):
+    items = [Sample("1", ("a", "b"), "train"), Sample("2", (), "train"), Sample("3", ("b", "z"), "valid")]
+    made = split.split(make_config("/data"), Samples(ROOT, tuple(items), "test", multi_label=True))
+    assert (made.classes, made.multi_label, made.left_out) == (("a", "b"), True, ())
+    assert made.targets(made.train) == [[1, 1], [0, 0]]
+    assert made.targets(made.valid) == [[0, 1]]
+
+
 def test_the_table_holds_size_and_hash():
-    made = split.Dataset(ROOT, ("a",), (Sample("1", "a", "train"),), (Sample("2", "a", "valid"),))
+    made = split.Dataset(ROOT, ("a",), (Sample("1", ("a",), "train"),), (Sample("2", ("a",), "valid"),))
     assert split.to_csv(made, {"1": (7, "beef")}) == "path,label,split,size,hash\n1,a,train,7,beef\n2,a,valid,,\n"
 
 

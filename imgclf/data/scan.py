@@ -1,0 +1,64 @@
+"""Find the images and their labels: the layout is recognised, named, and can be overridden."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from imgclf.data import digits
+from imgclf.data.folders import SPLIT_FOLDERS, are_splits, from_folders, has_class_folders, scan_folders
+from imgclf.data.location import location
+from imgclf.data.names import scan_names
+from imgclf.data.samples import Samples
+from imgclf.data.tables import scan_table, tables
+from imgclf.data.walk import holds_images, visible, walk
+from imgclf.errors import DataError
+from imgclf.schema import Config
+
+
+def scan(cfg: Config, least_classes: int = 2) -> Samples:
+    """The labelled images the configuration names.
+
+    Raises:
+        DataError: if there are none, fewer than ``least_classes``, or the layout does not fit.
+    """
+    path = location(cfg)
+    if path is None:
+        root = digits.folder()
+        return Samples(root, tuple(from_folders(walk(root)[0])), "the embedded digits, one folder per class")
+    if not path.exists():
+        raise DataError(f"no such file or folder: {path}", "give the folder with the images: --data PATH")
+    found = _LAYOUTS[_layout(cfg, path)](cfg, path)
+    if len(found.class_counts) < least_classes:
+        raise DataError(_too_few_classes(found), "data.labels says where the label is: folder, regex or csv")
+    return found
+
+
+def _layout(cfg: Config, path: Path) -> str:
+    """The configured layout, or the one the folder looks like."""
+    chosen = cfg.data.labels
+    if chosen != "auto":
+        return chosen
+    if path.is_file():
+        return "csv"
+    folders = [p for p in visible(path) if p.is_dir()]
+    if are_splits(p.name for p in folders) and has_class_folders(path, folders):
+        return "folder"
+    holding = [p.name for p in folders if holds_images(p)]
+    only_splits = are_splits(holding) and all(name.lower() in SPLIT_FOLDERS for name in holding)
+    if len(holding) >= 2 and not only_splits:
+        return "folder"
+    return "csv" if tables(path) else "regex" if holds_images(path) else "folder"
+
+
+_LAYOUTS: dict[str, Callable[[Config, Path], Samples]] = {
+    "folder": scan_folders,
+    "regex": scan_names,
+    "csv": scan_table,
+}
+
+
+def _too_few_classes(found: Samples) -> str:
+    counts = found.class_counts
+    if not counts:
+        return f"no labelled images under {found.root} (looked for: {found.layout})"
+    name, n = next(iter(counts.items()))
+    return f"only one class, '{name}' with {n} images, under {found.root} (looked for: {found.layout})"

@@ -1,0 +1,52 @@
+"""Which files of a folder are images, and which are passed over."""
+
+import os
+from pathlib import Path, PurePosixPath
+
+from imgclf.data.images import SUFFIXES
+from imgclf.errors import DataError
+
+SYSTEM_NAMES = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found"})
+
+
+def walk(root: Path) -> tuple[list[PurePosixPath], tuple[str, ...]]:
+    """Image files under ``root`` (relative, sorted) and what was passed over (hidden, system, not an image)."""
+    images: list[PurePosixPath] = []
+    ignored: list[PurePosixPath | str] = []
+    for folder, names, files in os.walk(root, followlinks=True):
+        at = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        passed = {n for n in names if _hidden(n) or _leads_back(Path(folder, n))}
+        ignored += [f"{at / n}/" for n in passed]
+        names[:] = sorted(set(names) - passed)
+        for name in files:
+            good = not _hidden(name) and Path(name).suffix.lower() in SUFFIXES
+            images.append(at / name) if good else ignored.append(at / name)
+    return sorted(images), tuple(sorted(_readable(str(path)) for path in ignored))
+
+
+def _hidden(name: str) -> bool:
+    """Hidden, the system's own, or not UTF-8: no table, configuration or JSON document could hold such a name."""
+    return name.startswith(".") or name in SYSTEM_NAMES or name != _readable(name)
+
+
+def _readable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", errors="replace")
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that contains it: following it would never end."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def visible(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if not _hidden(p.name))
+
+
+def holds_images(folder: Path) -> bool:
+    return any(Path(name).suffix.lower() in SUFFIXES for _, _, files in os.walk(folder) for name in files)
+
+
+def need_folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise DataError(f"{path} is a file; this layout needs a folder of images", "use data.labels: csv for a table")
+    return path
