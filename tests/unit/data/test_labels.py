@@ -76,7 +76,10 @@ def test_one_mark_in_every_row_is_a_single_label_unless_the_columns_are_named(re
 
 @pytest.mark.parametrize(
     ("columns", "said"),
-    [(["car", "persn"], r"no column 'persn' \(data\.label_columns\)\. Did you mean 'person'"), (["car", "n"], "holds '7'")],
+    [
+        (["car", "persn"], r"no column 'persn' \(data\.label_columns\)\. Did you mean 'person'"),
+        (["car", "n"], "holds '7'"),
+    ],
 )
 def test_named_columns_that_do_not_fit(read, columns, said):
     with pytest.raises(DataError, match=said):

@@ -140,7 +140,10 @@ def test_classes_come_from_training_in_order_and_others_are_left_out(divide):
         (make({"a": 5}), "1 class to train on under /data: 'a'"),
         ([], "0 classes to train on"),
         (make({"a": 1, "b": 1}), "no image under /data is left to validate on"),
-        ([*make({"a": 2, "b": 2}, "train"), Sample("v", ("c",), "valid")], "no image under /data is left to validate on"),
+        (
+            [*make({"a": 2, "b": 2}, "train"), Sample("v", ("c",), "valid")],
+            "no image under /data is left to validate on",
+        ),
     ],
 )
 def test_what_cannot_be_split_is_said(divide, items, said):
@@ -170,7 +173,9 @@ def test_the_table_of_a_split_reads_back(tmp_path_factory, pairs):
     assert split.read_csv(file) == [*parts["train"], *parts["valid"]]
 
 
-label_sets = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=6), max_size=4)
+label_sets = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=6), max_size=4
+)
 
 
 @settings(max_examples=200, deadline=None)
