@@ -113,7 +113,8 @@ def _need_marks(rows: Any, named: Sequence[str]) -> list[str]:
         odd = sorted(cell for cell in strange if cell.lower() not in MARKS)
         if odd:
             raise DataError(
-                f"column '{name}' (data.label_columns) holds '{odd[0]}'; expected 1 or 0: the image has this label or not"
+                f"column '{name}' (data.label_columns) holds '{odd[0]}'",
+                "expected 1 or 0: the image has this label or not",
             )
     return list(named)
 
