@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from imgclf.data import changes
 from imgclf.data.images import decode
 from imgclf.data.samples import Sample, Samples
 from imgclf.data.split import Dataset
@@ -49,7 +50,7 @@ def inspect_file(path: Path) -> FileCheck:
         content = path.read_bytes()
     except OSError as e:
         return FileCheck(str(path), e.strerror or str(e), 0, "")
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    digest = changes.digest(content)
     return FileCheck(str(path), _decode_problem(path, len(content)), len(content), digest)
 
 

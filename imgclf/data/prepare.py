@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from imgclf.console import Terminal
-from imgclf.data import checks, scan, split
+from imgclf.data import changes, checks, scan, split
 from imgclf.data.checks import FileCheck
 from imgclf.data.samples import Samples
 from imgclf.data.split import Dataset
@@ -69,6 +69,15 @@ def _bad_images(cfg: Config, looked_at: list[FileCheck], terminal: Terminal) -> 
 def _warn(found: Samples, dataset: Dataset, looked_at: list[FileCheck], terminal: Terminal) -> None:
     if dataset.left_out:
         terminal.warn(checks.left_out_note(dataset))
+    for note in split.class_notes(dataset):
+        terminal.warn(note)
+    changed = changes.describe(dataset.reused, {c.path: c.digest for c in looked_at if c.digest})
+    for note in (
+        changed,
+        f"{dataset.new} images are not in the split that is reused, and not used" * bool(dataset.new),
+    ):
+        if note:
+            terminal.warn(note)
     groups = checks.same_content(looked_at)
     leaks = checks.leaks(dataset, groups)
     if leaks:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from imgclf.data import digits
+from imgclf.data import corrections, digits, groups
 from imgclf.data.folders import SPLIT_FOLDERS, are_splits, from_folders, has_class_folders, scan_folders
 from imgclf.data.location import location
 from imgclf.data.names import scan_names
@@ -23,13 +23,22 @@ def scan(cfg: Config, least_classes: int = 2) -> Samples:
     path = location(cfg)
     if path is None:
         root = digits.folder()
-        return Samples(root, tuple(from_folders(walk(root)[0])), "the embedded digits, one folder per class")
+        layout = "the embedded digits, one folder per class"
+        return _finish(cfg, Samples(root, tuple(from_folders(walk(root)[0])), layout))
     if not path.exists():
         raise DataError(f"no such file or folder: {path}", "give the folder with the images: --data PATH")
-    found = _LAYOUTS[_layout(cfg, path)](cfg, path)
+    found = _finish(cfg, _LAYOUTS[_layout(cfg, path)](cfg, path))
     if len(found.class_counts) < least_classes:
         raise DataError(_too_few_classes(found), "data.labels says where the label is: folder, regex or csv")
     return found
+
+
+def _finish(cfg: Config, found: Samples) -> Samples:
+    """Samples corrected and grouped, if the configuration says so."""
+    file, rule = cfg.data.corrections, groups.rule(cfg)
+    if file is not None:
+        found = corrections.apply(Path(file).expanduser(), found)
+    return groups.by_pattern(rule, found) if rule else found
 
 
 def _layout(cfg: Config, path: Path) -> str:

@@ -2,13 +2,14 @@
 
 import csv
 import io
-import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imgclf.data.labels import join, parse
+from imgclf.data import changes, draw
+from imgclf.data.changes import Recorded
+from imgclf.data.labels import join
 from imgclf.data.samples import Sample, Samples
 from imgclf.errors import DataError
 from imgclf.randomness import derive
@@ -26,6 +27,8 @@ class Dataset:
     test: tuple[Sample, ...] = ()
     left_out: tuple[Sample, ...] = ()
     multi_label: bool = False
+    reused: tuple[Recorded, ...] = ()  # the split.csv that decided, if one did
+    new: int = 0  # images it does not name: they are not used
 
     def path(self, sample: Sample) -> Path:
         return self.root / sample.path
@@ -47,81 +50,82 @@ def split(cfg: Config, samples: Samples) -> Dataset:
     Raises:
         DataError: if training or validation would be empty, or training has a single class.
     """
-    assigned = list(samples.items)
-    if any(s.split == "valid" for s in assigned):
-        assigned = [s if s.split else replace(s, split="train") for s in assigned]
-    else:
-        draw = hold_out_multi if samples.multi_label else hold_out
-        assigned = draw(assigned, cfg.data.valid_pct, cfg.data.stratify, derive(cfg, "split"))
+    reuse = cfg.data.split
+    rows = changes.read(split_file(Path(reuse).expanduser())) if reuse else []
+    assigned = _reused(samples, rows, str(reuse)) if reuse else _assigned(cfg, samples)
     parts = {name: tuple(s for s in assigned if s.split == name) for name in ("train", "valid", "test")}
     classes = tuple(sorted({label for s in parts["train"] for label in s.labels}))
     known = set(classes)
     kept = {name: tuple(s for s in part if not s.labels or known & set(s.labels)) for name, part in parts.items()}
     left_out = tuple(s for part in parts.values() for s in part if s.labels and not known & set(s.labels))
+    extra = _extra(classes, (*parts["valid"], *parts["test"]))
+    if extra and cfg.data.extra_classes == "fail":
+        raise DataError(
+            f"validation or test images have {len(extra)} labels without a training image: {_some(extra)}",
+            "add training images, or leave them out: --set data.extra_classes=ignore",
+        )
     _check(samples.root, classes, kept)
-    return Dataset(samples.root, classes, **kept, left_out=left_out, multi_label=samples.multi_label)
+    known_paths = {row.sample.path for row in rows}
+    new = sum(s.path not in known_paths for s in samples.items) if reuse else 0
+    return Dataset(
+        samples.root, classes, **kept, left_out=left_out, multi_label=samples.multi_label, reused=tuple(rows), new=new
+    )
 
 
-def hold_out(items: Iterable[Sample], valid_pct: float, stratify: bool, seed: int) -> list[Sample]:
-    """Give every sample without a split one of ``train`` and ``valid``; each has one label.
-
-    Stratified, each class with two or more images has at least one on both sides, and its share is within one image of
-    ``valid_pct``. A class never ends up in validation alone. Same seed and samples, same split, in any order.
-    """
-    free, fixed = _free_and_fixed(items)
-    groups: dict[str, list[Sample]] = defaultdict(list)
-    for s in free:
-        groups[s.label if stratify else ""].append(s)
-    chosen: set[str] = set()
-    for name, members in groups.items():
-        chosen |= _draw(members, _share(len(members), valid_pct), f"{seed}/{name}")
-    return _assign(free, chosen) + fixed
+def split_file(path: Path) -> Path:
+    """A ``split.csv``, given itself or as its run's folder."""
+    return path / "split.csv" if path.is_dir() else path
 
 
-def hold_out_multi(items: Iterable[Sample], valid_pct: float, stratify: bool, seed: int) -> list[Sample]:
-    """As ``hold_out``, for any number of labels an image.
-
-    Stratified, labels are served from the rarest to the most frequent, each from the images no rarer label has placed
-    (after Sechidis et al. 2011, "On the stratification of multi-label data"); images without a label come last.
-    """
-    free, fixed = _free_and_fixed(items)
-    groups: dict[str, list[Sample]] = defaultdict(list)
-    for s in free:
-        for label in (s.labels or ("",)) if stratify else ("",):
-            groups[label].append(s)
-    placed: dict[str, bool] = {}
-    for name, members in sorted(groups.items(), key=lambda group: (group[0] == "", len(group[1]), group[0])):
-        open_ = [s for s in members if s.path not in placed]
-        missing = _share(len(members), valid_pct) - sum(placed.get(s.path, False) for s in members)
-        held = _draw(open_, max(0, min(missing, len(open_))), f"{seed}/{name}")
-        placed |= {s.path: s.path in held for s in open_}
-    return _assign(free, {path for path, held in placed.items() if held}) + fixed
+def _assigned(cfg: Config, samples: Samples) -> list[Sample]:
+    """Every sample with its split: the data's own, a fold, or a draw."""
+    items, folds, number = list(samples.items), cfg.data.folds, cfg.data.fold
+    if any(s.split == "valid" for s in items):
+        if folds:
+            raise DataError("data.folds is set, but the data says itself who validates", "leave data.folds out")
+        return [s if s.split else replace(s, split="train") for s in items]
+    pct, stratify, seed = cfg.data.valid_pct, cfg.data.stratify, derive(cfg, "split")
+    if folds:
+        return draw.fold(items, folds, number, stratify, seed)
+    if any(s.group for s in items):
+        return draw.hold_out_groups(items, pct, stratify, seed)
+    hold_out = draw.hold_out_multi if samples.multi_label else draw.hold_out
+    return hold_out(items, pct, stratify, seed)
 
 
-def _free_and_fixed(items: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Those a validation split may take from, in one order; and those the data has placed in another."""
-    free = sorted((s for s in items if s.split is None or s.split == "train"), key=lambda s: s.path)
-    return free, [s for s in items if s.split is not None and s.split != "train"]
+def _reused(samples: Samples, rows: list[Recorded], where: str) -> list[Sample]:
+    """The samples that a ``split.csv`` names, where it puts them."""
+    part = {row.sample.path: row.sample.split for row in rows}
+    found = [replace(s, split=part[s.path]) for s in samples.items if s.path in part]
+    if not found:
+        raise DataError(
+            f"{where} (data.split) names none of the {len(samples.items)} images under {samples.root}",
+            "take the split of a run on the same data",
+        )
+    return found
 
 
-def _share(n: int, valid_pct: float) -> int:
-    """How many of ``n`` to hold out: at least one on both sides, and a single one trains."""
-    return min(max(1, round(n * valid_pct)), n - 1)
+def class_notes(dataset: Dataset) -> list[str]:
+    """Classes that are only in training, and labels of held-out images that are in no training image."""
+    held = {label for s in dataset.valid for label in s.labels}
+    missing = [name for name in dataset.classes if name not in held]
+    notes = (
+        [f"{len(missing)} of {len(dataset.classes)} classes have no validation image: {_some(missing)}"]
+        if missing
+        else []
+    )
+    extra = _extra(dataset.classes, (*dataset.valid, *dataset.test))
+    if extra:
+        notes.append(f"{len(extra)} labels of validation or test images have no training image: {_some(extra)}")
+    return notes
 
 
-def _draw(members: list[Sample], n: int, seed: str) -> set[str]:
-    return {s.path for s in random.Random(seed).sample(members, n)}
+def _extra(classes: Iterable[str], held: Iterable[Sample]) -> list[str]:
+    return sorted({label for s in held for label in s.labels} - set(classes))
 
 
-def _assign(free: list[Sample], chosen: set[str]) -> list[Sample]:
-    chosen = chosen - {s.path for s in _would_vanish(free, chosen)}
-    return [replace(s, split="valid" if s.path in chosen else "train") for s in free]
-
-
-def _would_vanish(free: list[Sample], chosen: set[str]) -> list[Sample]:
-    """One chosen sample of each class of which nothing would be left to train on."""
-    staying = {label for s in free if s.path not in chosen for label in s.labels}
-    return list({label: s for s in free for label in s.labels if label not in staying}.values())
+def _some(names: list[str]) -> str:
+    return ", ".join(f"'{n}'" for n in names[:5]) + (" …" if len(names) > 5 else "")
 
 
 def _check(root: Path, classes: tuple[str, ...], parts: Mapping[str, tuple[Sample, ...]]) -> None:
@@ -155,14 +159,7 @@ def read_csv(path: Path) -> list[Sample]:
     Raises:
         DataError: if the file cannot be read or lacks a column.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        return [Sample(row["path"], parse(row["label"]), row["split"]) for row in rows]
-    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as e:
-        raise DataError(
-            f"cannot read the split {path}: {e!r}", "it should have the columns path, label and split"
-        ) from e
+    return [row.sample for row in changes.read(path)]
 
 
 def share_of_largest(samples: Iterable[Sample]) -> float:

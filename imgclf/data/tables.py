@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from imgclf.data import columns, labels
+from imgclf.data import columns, groups, labels
 from imgclf.data.samples import Sample, Samples
 from imgclf.data.walk import visible
 from imgclf.errors import DataError
@@ -21,14 +21,15 @@ def scan_table(cfg: Config, path: Path) -> Samples:
         raise DataError(f"{table} has no rows")
     image = columns.need(rows, cfg.data.image_column, columns.IMAGE_COLUMNS, "data.image_column")
     split = columns.split_column(rows, cfg.data.valid_column)
-    named = labels.read(cfg, rows, used=(image, split))
+    named = labels.read(cfg, rows, used=(image, split, groups.rule(cfg)))
     folder = _image_folder(table, cfg.data.image_folder, list(rows[image].head(PROBED_ROWS)))
     where = f"{table.name}, column {split}"
     splits = [columns.split_value(value, where) for value in rows[split]] if split else [None] * len(rows)
+    grouped = groups.of_rows(groups.rule(cfg), rows)
     items, unlabelled = [], []
-    for name, of_row, part in zip(rows[image], named.of_row, splits, strict=True):
+    for name, of_row, part, group in zip(rows[image], named.of_row, splits, grouped, strict=True):
         if of_row or named.multi_label:
-            items.append(Sample((folder / name).as_posix(), of_row, part))
+            items.append(Sample((folder / name).as_posix(), of_row, part, group))
         else:
             unlabelled.append(f"{name} (no label)")
     _check_unique(items, table)

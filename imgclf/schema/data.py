@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from imgclf.schema.section import Bool, Section
 
@@ -45,6 +45,25 @@ class DataConfig(Section):
         0.2, description="share of the images held out for validation, where the data does not say"
     )
     stratify: Bool = Field(True, description="hold out the same share of every class")
+    group_by: str | None = Field(
+        None,
+        description="images of one group (a patient, a film) stay on one side: a column of the table, or a pattern on "
+        "the path whose group 1 names it",
+    )
+    folds: Annotated[int, Field(strict=True, ge=2)] | None = Field(
+        None, description="cross-validation: deal the images into so many folds, instead of `valid_pct`"
+    )
+    fold: Annotated[int, Field(strict=True, ge=1)] = Field(1, description="which fold validates, 1 to `folds`")
+    split: str | None = Field(
+        None, description="use the split of an earlier run: its `split.csv`, or its folder; new images are not used"
+    )
+    extra_classes: Literal["ignore", "fail"] = Field(
+        "ignore",
+        description="labels that only validation or test images have: leave them out and say so, or end",
+    )
+    corrections: str | None = Field(
+        None, description="a CSV with the columns path, action (relabel or drop) and label, applied on reading"
+    )
     on_bad_image: Literal["skip", "fail"] = Field(
         "skip", description="an image that cannot be decoded is left out and listed, or ends the run"
     )
@@ -56,3 +75,11 @@ class DataConfig(Section):
     workers: Annotated[int, Field(strict=True, ge=0)] | Literal["auto"] = Field(
         "auto", description="processes that decode images; auto: one a core, at most 8, none for tiny images"
     )
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "DataConfig":
+        if self.folds is not None and self.fold > self.folds:
+            raise ValueError(f"data.fold is {self.fold}, but data.folds is {self.folds}: folds count from 1")
+        if self.folds is None and self.fold != 1:
+            raise ValueError(f"data.fold is {self.fold} without data.folds: into how many folds?")
+        return self

@@ -10,7 +10,7 @@ import numpy as np
 from imgclf import runs
 from imgclf.config import Override, load
 from imgclf.console import Terminal, finite
-from imgclf.data import scan, split
+from imgclf.data import changes, scan, split
 from imgclf.data.samples import Sample
 from imgclf.errors import DataError, ModelError, UserError, did_you_mean
 from imgclf.results.evaluate import Evaluation, Predictions
@@ -50,6 +50,11 @@ def evaluate(
     path = locate(model, runs_dir)
     predictor = inference.load(path, device)
     root, chosen = _labelled(path, data, part, predictor.classes)
+    run = owner(path)
+    if data is None and run is not None:
+        recorded = [row for row in changes.read(run / runs.SPLIT) if row.sample.split == part]
+        if changed := changes.describe(recorded, changes.now(root, recorded)):
+            terminal.warn(changed)
     terminal.note(f"evaluating {path} on {len(chosen)} images of {root}")
     raw = predict(predictor, root, chosen, terminal, batch_size)
     return judge(raw, raw.temperature)[1]
@@ -128,7 +133,15 @@ def _labelled(path: Path, data: str | None, part: str, classes: tuple[str, ...])
             raise ModelError(f"{path} does not belong to a run: judge it on what?", "give labelled images: --data PATH")
         return own_samples(run, part)
     source = str(run / runs.CONFIG) if run else None
-    other = {"data.path": data, "data.labels": "auto", "data.csv": None, "data.image_folder": None}
+    other = {
+        "data.path": data,
+        "data.labels": "auto",
+        "data.csv": None,
+        "data.image_folder": None,
+        "data.split": None,
+        "data.corrections": None,
+        "data.group_by": None,
+    }
     settings = [Override(key, value, "--data") for key, value in other.items()]
     found = scan.scan(load(source, settings).config, least_classes=1)
     unknown = sorted(set(found.class_counts) - set(classes))

@@ -33,7 +33,21 @@ ROOMS = {
 LIGHT = [
     *(f"imgclf.{name}" for name in GROUND),
     *(f"imgclf.data.{name}" for name in ("samples", "scan", "walk", "folders", "names", "tables", "columns")),
-    *(f"imgclf.data.{name}" for name in ("labels", "split", "checks", "images", "digits", "prepare")),
+    *(
+        f"imgclf.data.{name}"
+        for name in (
+            "labels",
+            "draw",
+            "groups",
+            "corrections",
+            "changes",
+            "split",
+            "checks",
+            "images",
+            "digits",
+            "prepare",
+        )
+    ),
     *(f"imgclf.training.{name}" for name in ("plan", "plan_view", "display", "interrupt", "devices")),
     *(name for name in MODULES if name.startswith("imgclf.results")),
     *(name for name in MODULES if name.startswith("imgclf.cli")),

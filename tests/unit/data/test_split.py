@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from imgclf.data import split
+from imgclf.data import draw, split
 from imgclf.data.labels import join, parse
 from imgclf.data.samples import Sample, Samples
 from imgclf.errors import DataError
@@ -29,7 +29,7 @@ seeds = st.integers(0, 2**32 - 1)
 @given(counts, pcts, st.booleans(), seeds)
 def test_every_image_is_on_exactly_one_side(n, pct, stratify, seed):
     items = make(n)
-    made = split.hold_out(items, pct, stratify, seed)
+    made = draw.hold_out(items, pct, stratify, seed)
     assert sorted(s.path for s in made) == sorted(s.path for s in items)
     assert {s.split for s in made} <= {"train", "valid"}
     assert {s.path: s.label for s in made} == {s.path: s.label for s in items}
@@ -41,28 +41,28 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order(n, pct, stratify, se
     items = make(n)
     mixed = list(items)
     shuffler.shuffle(mixed)
-    assert split.hold_out(items, pct, stratify, seed) == split.hold_out(mixed, pct, stratify, seed)
+    assert draw.hold_out(items, pct, stratify, seed) == draw.hold_out(mixed, pct, stratify, seed)
 
 
 def test_another_seed_gives_another_split():
     items = make({"a": 50, "b": 50})
-    assert split.hold_out(items, 0.3, True, 1) != split.hold_out(items, 0.3, True, 2)
+    assert draw.hold_out(items, 0.3, True, 1) != draw.hold_out(items, 0.3, True, 2)
 
 
 def test_the_split_does_not_use_or_change_the_global_random_state():
     items = make({"a": 50, "b": 50})
     random.seed(1)
-    first, after = split.hold_out(items, 0.3, True, 1), random.random()
+    first, after = draw.hold_out(items, 0.3, True, 1), random.random()
     random.seed(1)
     assert random.random() == after
     random.seed(2)
-    assert split.hold_out(items, 0.3, True, 1) == first
+    assert draw.hold_out(items, 0.3, True, 1) == first
 
 
 @settings(max_examples=200, deadline=None)
 @given(counts, pcts, seeds)
 def test_stratified_each_class_is_within_one_image_of_its_share_and_on_both_sides(n, pct, seed):
-    held = Counter(s.label for s in split.hold_out(make(n), pct, True, seed) if s.split == "valid")
+    held = Counter(s.label for s in draw.hold_out(make(n), pct, True, seed) if s.split == "valid")
     for label, total in n.items():
         assert abs(held[label] - total * pct) <= 1
         assert total == 1 or 1 <= held[label] <= total - 1
@@ -71,7 +71,7 @@ def test_stratified_each_class_is_within_one_image_of_its_share_and_on_both_side
 @settings(max_examples=200, deadline=None)
 @given(counts, pcts, st.booleans(), seeds)
 def test_no_class_is_in_validation_alone_and_singletons_train(n, pct, stratify, seed):
-    made = split.hold_out(make(n), pct, stratify, seed)
+    made = draw.hold_out(make(n), pct, stratify, seed)
     trained = {s.label for s in made if s.split == "train"}
     assert trained == set(n)
 
@@ -79,13 +79,13 @@ def test_no_class_is_in_validation_alone_and_singletons_train(n, pct, stratify, 
 @settings(max_examples=50, deadline=None)
 @given(pcts, seeds)
 def test_unstratified_the_whole_is_within_one_image_of_its_share(pct, seed):
-    held = sum(s.split == "valid" for s in split.hold_out(make({"a": 60, "b": 60}), pct, False, seed))
+    held = sum(s.split == "valid" for s in draw.hold_out(make({"a": 60, "b": 60}), pct, False, seed))
     assert abs(held - 120 * pct) <= 2
 
 
 def test_an_image_added_to_one_class_leaves_the_others_split_alone():
-    before = split.hold_out(make({"a": 20, "b": 20}), 0.2, True, 7)
-    after = split.hold_out(make({"a": 20, "b": 21}), 0.2, True, 7)
+    before = draw.hold_out(make({"a": 20, "b": 20}), 0.2, True, 7)
+    after = draw.hold_out(make({"a": 20, "b": 21}), 0.2, True, 7)
     assert [s for s in before if s.label == "a"] == [s for s in after if s.label == "a"]
 
 
@@ -195,18 +195,18 @@ def several(rows):
 @given(combinations, pcts, st.booleans(), seeds, st.randoms())
 def test_several_labels_split_completely_by_the_seed_and_no_label_leaves_training(rows, pct, stratify, seed, shuffler):
     items = several(rows)
-    made = split.hold_out_multi(items, pct, stratify, seed)
+    made = draw.hold_out_multi(items, pct, stratify, seed)
     assert {s.path: s.labels for s in made} == {s.path: s.labels for s in items}
     assert {s.split for s in made} <= {"train", "valid"}
     assert {x for s in made if s.split == "train" for x in s.labels} == {x for s in items for x in s.labels}
     mixed = list(items)
     shuffler.shuffle(mixed)
-    assert split.hold_out_multi(mixed, pct, stratify, seed) == made
+    assert draw.hold_out_multi(mixed, pct, stratify, seed) == made
 
 
 def test_several_labels_are_held_out_in_proportion_the_rare_ones_too():
     rows = [{"person"}] * 300 + [{"person", "car"}] * 100 + [{"car"}] * 60 + [{"person", "tie"}] * 5 + [set()] * 50
-    made = split.hold_out_multi(several(rows), 0.2, True, 3)
+    made = draw.hold_out_multi(several(rows), 0.2, True, 3)
     held = Counter(x for s in made if s.split == "valid" for x in s.labels)
     assert abs(held["person"] - 81) <= 1 and abs(held["car"] - 32) <= 1 and held["tie"] == 1
     assert sum(s.split == "valid" and not s.labels for s in made) == 10
