@@ -28,6 +28,7 @@ RECORD = "model.json"
 PLOTS = "plots"
 EXPORT = "export"
 EVAL_REPORT = "eval/report.json"
+PREDICTIONS = "eval/predictions.csv"
 REPORT = "report.html"
 
 Status = Literal["running", "finished", "interrupted", "failed"]

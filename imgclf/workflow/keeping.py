@@ -6,7 +6,7 @@ from typing import Any
 
 from imgclf import runs
 from imgclf.console import Terminal
-from imgclf.results import calibration, plots, report
+from imgclf.results import answers, calibration, plots, report
 from imgclf.results.evaluate import Evaluation
 from imgclf.runs import Run
 from imgclf.shipping import bundle, inference, layers
@@ -49,6 +49,7 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str
     metrics = {"accuracy": found.accuracy.to_dict(), "error_rate": found.error_rate, "ece": found.ece_after}
     bundle.update(run.path, temperature=temperature, metrics=metrics)
     runs.write_json(run.file(runs.EVAL_REPORT), evaluate.report_data(found))
+    runs.write_text(run.file(runs.PREDICTIONS), answers.to_csv(predictions))
     pictures = draw(run, predictions, found, data.root)
     plots.history_plot(fitted.rows, run.file(runs.PLOTS) / "history.png") if fitted.rows else None
     first = [run.file(runs.PLOTS) / "history.png", run.file(runs.LR_FIND_PLOT)]

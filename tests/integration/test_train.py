@@ -67,6 +67,15 @@ def test_the_result_is_the_contract(trained):
     assert found["best"]["error_rate"] <= 0.2, "three plain shapes should be learned"
 
 
+def test_the_stored_answers_are_those_that_were_judged(trained, run):
+    stored = rows(run / "eval" / "predictions.csv")
+    valid = {r["path"] for r in rows(run / "split.csv") if r["split"] == "valid"}
+    assert {r["path"] for r in stored} == valid
+    assert len(stored) == trained.json["n_valid"]
+    wrong = sum(r["target"] != r["pred"] for r in stored) / len(stored)
+    assert wrong == pytest.approx(trained.json["best"]["error_rate"])
+
+
 def test_stderr_tells_the_story_in_plain_lines(trained):
     text = trained.stderr
     for part in (
