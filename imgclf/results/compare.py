@@ -98,8 +98,8 @@ def _why(chosen: Candidate, best: Candidate, pairs: Sequence[Pair]) -> str:
     n = len(best.right)
     if chosen is best:
         return (
-            f"lowest error of all ({best.error_rate:.4f} on {n} images), and every smaller model is significantly worse "
-            "(exact McNemar tests, Holm's correction, 5 %)"
+            f"lowest error of all ({best.error_rate:.4f} on {n} images), and every smaller model is significantly "
+            "worse (exact McNemar tests, Holm's correction, 5 %)"
         )
     pair = next(p for p in pairs if {p.a, p.b} == {chosen.name, best.name})
     theirs, own = (pair.only_b, pair.only_a) if pair.a == chosen.name else (pair.only_a, pair.only_b)
