@@ -128,6 +128,8 @@ def kind(value: dict[str, Any]) -> str:
         return f"{', '.join(others)} or {last}"
     if value["type"] == "array":
         return _list(value)
+    if value["type"] == "object":
+        return f"names with a {kind(value['additionalProperties'])} each"
     kinds = {
         "integer": "whole number",
         "number": "number",

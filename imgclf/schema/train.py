@@ -38,8 +38,17 @@ class TrainConfig(Section):
     moms: tuple[Share, Share, Share] = Field(
         (0.95, 0.85, 0.95), description="momentum at the start, the peak and the end of a cycle"
     )
-    loss: Literal["auto", "cross_entropy", "label_smoothing", "focal"] = Field(
-        "auto", description="auto: cross_entropy"
+    loss: Literal["auto", "cross_entropy", "label_smoothing", "focal", "bce", "mse", "mae"] = Field(
+        "auto", description="auto: cross_entropy for one label an image, bce for several"
+    )
+    smoothing_eps: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
+        0.1, description="loss: label_smoothing - the part of the target that is spread evenly over all classes"
+    )
+    focal_gamma: Annotated[float, Field(strict=True, ge=0)] = Field(
+        2.0, description="loss: focal - how much less images count that are right already; 0: cross_entropy"
+    )
+    class_weights: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        None, description="how much an image of a class counts in the loss, such as {cat: 2.5}; unnamed classes: 1"
     )
     metrics: tuple[str, ...] = Field(
         ("error_rate",),

@@ -55,7 +55,7 @@ def build(
         partial(_body, arch=arch, weights=weights, notes=notes),
         normalize=False,
         pretrained=weights.pretrained,
-        loss_func=loss_func(cfg),
+        loss_func=loss_func(cfg, list(loaders.dls.vocab)),
         opt_func=OPTIMIZERS[cfg.train.opt],
         splitter=model_meta[tvm.resnet18]["split"],
         metrics=[score.make() for score in scores.values()],

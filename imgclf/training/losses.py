@@ -1,16 +1,17 @@
 """Loss functions and the metrics shown each epoch, by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import torch
 from fastai.vision.all import (
     BalancedAccuracy,
+    BCEWithLogitsLossFlat,
     CohenKappa,
     CrossEntropyLossFlat,
     F1Score,
-    FocalLossFlat,
-    LabelSmoothingCrossEntropyFlat,
     MatthewsCorrCoef,
     Precision,
     Recall,
@@ -21,13 +22,35 @@ from fastai.vision.all import (
 
 from imgclf.errors import ConfigError, did_you_mean
 from imgclf.schema import Config
+from imgclf.training import loss_functions as own
+from imgclf.training.loss_functions import AnyOfClasses, OneOfClasses
 
-LOSSES: dict[str, Callable[[], Any]] = {
-    "auto": CrossEntropyLossFlat,
-    "cross_entropy": CrossEntropyLossFlat,
-    "label_smoothing": LabelSmoothingCrossEntropyFlat,
-    "focal": FocalLossFlat,
+Weights = torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What some losses can be told."""
+
+    eps: float
+    gamma: float
+
+
+# For one label an image. label_smoothing is torch's: fastai's class weights one of its two terms and not the other.
+SINGLE_LABEL: dict[str, Callable[[Knobs, Weights], Any]] = {
+    "cross_entropy": lambda _, weight: CrossEntropyLossFlat(weight=weight),
+    "label_smoothing": lambda knobs, weight: CrossEntropyLossFlat(weight=weight, label_smoothing=knobs.eps),
+    "focal": lambda knobs, weight: OneOfClasses(partial(own.focal, gamma=knobs.gamma), weight),
+    "bce": lambda _, weight: OneOfClasses(own.one_against_rest, weight),
+    "mse": lambda _, weight: OneOfClasses(own.squared_error, weight),
+    "mae": lambda _, weight: OneOfClasses(own.absolute_error, weight),
 }
+# For any number of labels an image.
+MULTI_LABEL: dict[str, Callable[[Knobs, Weights], Any]] = {
+    "bce": lambda _, weight: BCEWithLogitsLossFlat(pos_weight=weight),
+    "focal": lambda knobs, weight: AnyOfClasses(knobs.gamma, weight),
+}
+LOSSES = {"single": SINGLE_LABEL, "multi": MULTI_LABEL}
 
 
 @dataclass(frozen=True)
@@ -51,9 +74,36 @@ METRICS: dict[str, Score] = {
 }
 
 
-def loss_func(cfg: Config) -> Any:
-    """The configured loss."""
-    return LOSSES[cfg.train.loss]()
+def loss_func(cfg: Config, classes: Sequence[str], task: str = "single") -> Any:
+    """The configured loss; ``auto`` is the first one of the task.
+
+    Args:
+        classes: Their names, in the order of the activations.
+        task: ``single`` or ``multi``: how many labels an image has.
+
+    Raises:
+        ConfigError: for a loss that is not for this task, or weights of classes that do not exist.
+    """
+    table, wanted = LOSSES[task], cfg.train.loss
+    name = next(iter(table)) if wanted == "auto" else str(wanted)
+    if name not in table:
+        several = "one label" if task == "single" else "several labels"
+        raise ConfigError(
+            f"train.loss: '{name}' is not for images with {several}", f"for this data: auto, {', '.join(table)}"
+        )
+    weights = class_weights(cfg.train.class_weights or {}, classes)
+    return table[name](Knobs(cfg.train.smoothing_eps, cfg.train.focal_gamma), weights)
+
+
+def class_weights(named: Mapping[str, float], classes: Sequence[str]) -> Weights:
+    """Weights (C,) in the order of ``classes``, 1 for one that is not named; None if none is named."""
+    for name in named:
+        if name not in classes:
+            raise ConfigError(
+                f"train.class_weights: there is no class '{name}'.{did_you_mean(name, classes)}",
+                f"the data has: {', '.join(classes[:20])}",
+            )
+    return torch.tensor([float(named.get(name, 1.0)) for name in classes]) if named else None
 
 
 def metric_names(cfg: Config) -> tuple[str, ...]:

@@ -289,7 +289,8 @@ def registry(file: str, name: str) -> list[str]:
     ("page", "file", "name"),
     [
         ("training", "training/losses.py", "METRICS"),
-        ("training", "training/losses.py", "LOSSES"),
+        ("training", "training/losses.py", "SINGLE_LABEL"),
+        ("training", "training/losses.py", "MULTI_LABEL"),
         ("training", "training/archs.py", "BUILDERS"),
         ("shipping", "shipping/exporters/__init__.py", "FORMATS"),
     ],
