@@ -218,9 +218,10 @@ def _absolute(path: str) -> str:
 def _describe(error: ValidationError, origin: Mapping[str, str]) -> list[str]:
     lines: dict[str, list[str]] = {}
     for item in error.errors():
-        if item["type"] in ("extra_forbidden", "model_type"):
-            continue  # reported by _record_origin, with its line and the closest key
         parts = [str(p) for p in item["loc"]]
+        inside_a_list = len(parts) > 2  # a stage, of which _record_origin knows nothing
+        if item["type"] in ("extra_forbidden", "model_type") and not inside_a_list:
+            continue  # reported by _record_origin, with its line and the closest key
         key = next((k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in origin), ".".join(parts))
         if key == "data.path" and item["type"] == "missing":
             text = "where are the images? (--data PATH)"
@@ -228,7 +229,8 @@ def _describe(error: ValidationError, origin: Mapping[str, str]) -> list[str]:
             key, text = "", str(item["ctx"]["error"])
         else:
             said = item["msg"].replace("valid tuple", "list")  # what it is in YAML
-            text = f"{said}, got {item['input']!r} ({origin.get(key, DEFAULT_ORIGIN)})"
+            within = ".".join(parts)[len(key) + 1 :] + ": " if inside_a_list else ""
+            text = f"{within}{said}, got {item['input']!r} ({origin.get(key, DEFAULT_ORIGIN)})"
         lines.setdefault(key, []).append(text)
     return [f"{key}: {' - or - '.join(texts)}" if key else texts[0] for key, texts in lines.items()]
 

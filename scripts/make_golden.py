@@ -50,7 +50,7 @@ def losses(engine: str, folder: Path) -> list[float]:
     s = session.start(cfg, Terminal(quiet=True))
     found: list[float] = []
     for phase in s.plan(LR).phases:
-        s.learn.freeze() if phase.frozen else s.learn.unfreeze()
+        s.learn.freeze_to(phase.freeze_to)
         run_phase(s.learn, phase, [SeedEpochs(cfg, phase.name)])
         found += [float(loss) for loss in s.learn.recorder.losses]
         found.append(float(s.learn.recorder.values[-1][1]))

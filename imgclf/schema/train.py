@@ -6,21 +6,53 @@ from pydantic import Field, model_validator
 
 from imgclf.schema.section import Bool, Section, Share
 
+Rate = Annotated[float, Field(strict=True, gt=0)]
+
+
+class StageConfig(Section):
+    """One stage of ``train.schedule: staged``: a ``freeze_to`` and a ``fit_one_cycle`` of fastai."""
+
+    epochs: Annotated[int, Field(strict=True, ge=1)] = Field(description="of this stage")
+    freeze_to: Annotated[int, Field(strict=True)] = Field(
+        description="the first layer group that trains: 0 all, -1 the head alone, -2 the head and the group before it"
+    )
+    lr: Rate | tuple[Rate, Rate] = Field(
+        description="the highest learning rate: of all layers, or [first layers, last layers]"
+    )
+
+    @property
+    def lrs(self) -> tuple[float, ...]:
+        """The rate or rates as a tuple."""
+        return self.lr if isinstance(self.lr, tuple) else (self.lr,)
+
 
 class TrainConfig(Section):
     """How the network is fitted."""
 
     recipe: Literal["auto", "book"] = Field(
         "auto",
-        description="book: fastai's fine_tune, step for step; auto: the same for a pretrained body, one cycle over all "
-        "layers at one learning rate for an untrained one (nothing to preserve by freezing)",
+        description="what the keys at auto stand for. book: what fastai's fine_tune does, loss for loss; "
+        "auto: our best default",
+    )
+    schedule: Literal["auto", "fine_tune", "one_cycle", "flat_cos", "staged"] = Field(
+        "auto",
+        description="fine_tune: the head first, then all layers at discriminative rates; one_cycle: all layers from "
+        "the start, one cycle at one rate; flat_cos: the same, the rate level at first; staged: what `stages` says. "
+        "auto: fine_tune if anything is pretrained, freeze_epochs is given or the recipe is book; else one_cycle "
+        "(nothing to preserve by freezing)",
     )
     epochs: Annotated[int, Field(strict=True, ge=0)] = Field(
         3, description="epochs with all layers training; 0: the frozen phase alone"
     )
-    freeze_epochs: Annotated[int, Field(strict=True, ge=0)] = Field(
-        1,
-        description="epochs before that with only the head training; recipe auto skips them without pretraining",
+    freeze_epochs: Annotated[int, Field(strict=True, ge=0)] | Literal["auto"] = Field(
+        "auto", description="fine_tune: epochs before that with only the head training; auto: 1"
+    )
+    stages: tuple[StageConfig, ...] | None = Field(
+        None,
+        min_length=1,
+        description="staged: one cycle after another, such as [{epochs: 1, freeze_to: -1, lr: 2e-3}, "
+        "{epochs: 2, freeze_to: 0, lr: [1e-5, 1e-3]}]. freeze_to: the first layer group that trains (0: all, "
+        "-1: the head alone); lr: of all layers, or [first, last]",
     )
     lr: Annotated[float, Field(strict=True, gt=0)] | Literal["auto"] = Field(
         "auto", description="the highest learning rate, or auto: what the learning-rate finder suggests"
@@ -64,6 +96,33 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _something_to_train(self) -> "TrainConfig":
-        if self.epochs + self.freeze_epochs == 0:
+        if self.epochs == 0 == self.freeze_epochs:
             raise ValueError("train.epochs and train.freeze_epochs are both 0: nothing would be trained")
+        if self.epochs == 0 and self.schedule in ("one_cycle", "flat_cos"):
+            raise ValueError(f"train.epochs is 0: nothing would be trained (train.schedule: {self.schedule})")
         return self
+
+    @model_validator(mode="after")
+    def _schedule_and_keys_agree(self) -> "TrainConfig":
+        if self.recipe == "book" and self.schedule not in ("auto", "fine_tune"):
+            raise ValueError(
+                f"train.recipe: book is the schedule fine_tune, train.schedule is {self.schedule}: leave one out"
+            )
+        if (self.schedule == "staged") != (self.stages is not None):
+            raise ValueError("train.schedule: staged and train.stages need each other: set both or neither")
+        useless = [
+            f"train.{key} ({getattr(self, key)})"
+            for key in USELESS.get(self.schedule, ())
+            if getattr(self, key) not in (type(self).model_fields[key].default, 0)
+        ]
+        if useless:
+            raise ValueError(f"{', '.join(useless)}: without effect in train.schedule: {self.schedule}; leave it out")
+        return self
+
+
+# Keys that would be silently ignored in a schedule; at their default they do no harm.
+USELESS = {
+    "one_cycle": ("freeze_epochs", "lr_mult"),
+    "flat_cos": ("freeze_epochs", "lr_mult", "moms"),
+    "staged": ("epochs", "freeze_epochs", "lr", "lr_mult"),
+}

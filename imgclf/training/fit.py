@@ -1,4 +1,4 @@
-"""Run the plan: each phase is a ``fit_one_cycle`` with our callbacks."""
+"""Run the plan: each phase is one fit of fastai with our callbacks."""
 
 import math
 import time
@@ -127,7 +127,7 @@ def fit(
     """Fit all phases. An interrupted fit has kept its best epoch, or its last state when no epoch was complete."""
     for phase in plan.phases:
         keep.phase, watch.phase = phase.name, phase
-        learn.freeze() if phase.frozen else learn.unfreeze()
+        learn.freeze_to(phase.freeze_to)
         run_phase(learn, phase, [SeedEpochs(cfg, phase.name), keep, watch, *extra])
         if watch.request.asked:
             break
@@ -138,8 +138,12 @@ def fit(
 
 
 def run_phase(learn: Learner, phase: Phase, callbacks: list[Any]) -> None:
-    """One ``fit_one_cycle``: the same call ``fine_tune`` makes."""
-    learn.fit_one_cycle(phase.epochs, list(phase.lrs), pct_start=phase.pct_start, div=phase.div, cbs=callbacks)
+    """One ``fit_one_cycle`` or ``fit_flat_cos``: the same calls ``fine_tune`` and a notebook make."""
+    lrs, curve = list(phase.lrs), phase.curve
+    if curve.shape == "flat_cos":
+        learn.fit_flat_cos(phase.epochs, lrs, pct_start=curve.pct_start, cbs=callbacks)
+    else:
+        learn.fit_one_cycle(phase.epochs, lrs, pct_start=curve.pct_start, div=curve.div, cbs=callbacks)
 
 
 def _judge_unfinished(learn: Learner, keep: KeepBest) -> None:

@@ -79,9 +79,9 @@ def build(
     return learn, notes
 
 
-def parameters(learn: Learner, frozen: bool) -> tuple[int, int]:
-    """How many parameters train, and how many there are, in a phase."""
-    learn.freeze() if frozen else learn.unfreeze()
+def parameters(learn: Learner, freeze_to: int) -> tuple[int, int]:
+    """How many parameters train, and how many there are, in a phase that trains from that layer group on."""
+    learn.freeze_to(freeze_to)
     counts = [(p.numel(), p.requires_grad) for p in learn.model.parameters()]
     return sum(n for n, trains in counts if trains), sum(n for n, _ in counts)
 

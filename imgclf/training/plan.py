@@ -1,37 +1,56 @@
 """The plan of a run as data: its phases, and the learning rate of every layer group. Printed, tested, then fitted.
 
 The book's ``fine_tune`` is two ``fit_one_cycle`` calls with constants one cannot see from outside. Here the same two
-phases are a list.
+phases are a list, and so is every other schedule.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
+from imgclf.errors import ConfigError
 from imgclf.schema import Config
 
-# fine_tune's and fit_one_cycle's own defaults (fastai 2.8).
-FROZEN_PCT_START, FROZEN_DIV = 0.99, 25.0
-UNFROZEN_PCT_START, UNFROZEN_DIV = 0.3, 5.0
-CYCLE_PCT_START, CYCLE_DIV = 0.25, 25.0
+
+@dataclass(frozen=True)
+class Curve:
+    """How the learning rates move within a phase.
+
+    Attributes:
+        shape: ``one_cycle``: up from ``lrs / div``, then down to nearly nothing, as fastai's ``fit_one_cycle``;
+            ``flat_cos``: level, then down, as its ``fit_flat_cos``.
+        pct_start: Share of the steps before the way down.
+    """
+
+    shape: Literal["one_cycle", "flat_cos"]
+    pct_start: float
+    div: float = 1.0
+
+
+# The own defaults of fine_tune, fit_one_cycle and fit_flat_cos (fastai 2.8).
+FROZEN = Curve("one_cycle", 0.99, 25.0)
+UNFROZEN = Curve("one_cycle", 0.3, 5.0)
+ONE_CYCLE = Curve("one_cycle", 0.25, 25.0)
+FLAT_COS = Curve("flat_cos", 0.75)
+FREEZE_EPOCHS = 1  # where train.freeze_epochs is auto
+
+HEAD_ONLY, ALL_LAYERS = -1, 0
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One ``fit_one_cycle``: epochs, what trains, and how the learning rate moves.
+    """One fit: epochs, what trains, and how the learning rate moves.
 
     Attributes:
-        frozen: Only the last layer group (the head) trains.
-        lrs: The highest learning rate of each layer group, body first.
-        pct_start: Share of the steps in which the learning rate rises.
-        div: The learning rate starts at ``lrs / div``.
+        freeze_to: The first layer group that trains, counted as in a list: 0 all of them, -1 the last (the head) alone.
+        lrs: The highest learning rate of each layer group, body first; empty while it is still to be found.
     """
 
     name: str
     epochs: int
-    frozen: bool
+    freeze_to: int
     lrs: tuple[float, ...]
-    pct_start: float
-    div: float
+    curve: Curve
 
 
 @dataclass(frozen=True)
@@ -51,28 +70,55 @@ class Plan:
         return self.epochs * self.batches_per_epoch
 
 
-def schedule(cfg: Config, pretrained: bool) -> tuple[list[tuple[str, int]], str]:
-    """Names and epochs of the phases, and why."""
-    epochs, freeze_epochs = cfg.train.epochs, cfg.train.freeze_epochs
-    if cfg.train.recipe == "auto" and not pretrained:
-        reason = "nothing is pretrained: no frozen phase, all layers at one learning rate (train.recipe: auto)"
-        return [("one_cycle", epochs or freeze_epochs)], reason
-    phases = [("frozen", freeze_epochs), ("unfrozen", epochs)]
-    return [p for p in phases if p[1]], "the head first, then all layers at discriminative rates"
+def schedule(cfg: Config, pretrained: bool) -> tuple[list[Phase], str]:
+    """The phases, their learning rates as configured (stages) or empty (all others), and why these phases."""
+    kind, epochs, freeze_epochs = cfg.train.schedule, cfg.train.epochs, cfg.train.freeze_epochs
+    if kind == "auto":
+        asked = cfg.train.recipe == "book" or epochs == 0 or freeze_epochs not in ("auto", 0)
+        kind = "fine_tune" if pretrained or asked else "one_cycle"
+        if kind == "one_cycle":
+            reason = "nothing is pretrained: no frozen phase, all layers at one learning rate (train.schedule: auto)"
+            return [Phase(kind, epochs, ALL_LAYERS, (), ONE_CYCLE)], reason
+    if kind == "one_cycle":
+        return [Phase(kind, epochs, ALL_LAYERS, (), ONE_CYCLE)], "all layers from the start, at one learning rate"
+    if kind == "flat_cos":
+        reason = "all layers from the start, at one learning rate, level at first"
+        return [Phase(kind, epochs, ALL_LAYERS, (), FLAT_COS)], reason
+    if kind == "staged":
+        stages = enumerate(cfg.train.stages or (), 1)
+        made = [Phase(f"stage{i}", s.epochs, s.freeze_to, s.lrs, ONE_CYCLE) for i, s in stages]
+        return made, "stage after stage, as configured (train.stages)"
+    frozen = FREEZE_EPOCHS if freeze_epochs == "auto" else freeze_epochs
+    phases = [Phase("frozen", frozen, HEAD_ONLY, (), FROZEN), Phase("unfrozen", epochs, ALL_LAYERS, (), UNFROZEN)]
+    return [p for p in phases if p.epochs], "the head first, then all layers at discriminative rates"
 
 
 def build(cfg: Config, *, pretrained: bool, lr: float, n_groups: int, batches_per_epoch: int) -> Plan:
-    """The plan for a highest learning rate ``lr`` and a model of ``n_groups`` layer groups."""
-    names, reason = schedule(cfg, pretrained)
+    """The plan for a highest learning rate ``lr`` and a model of ``n_groups`` layer groups.
+
+    Raises:
+        ConfigError: for a stage that freezes more groups than there are.
+    """
+    phases, reason = schedule(cfg, pretrained)
     mult = cfg.train.lr_mult
-    made = {
-        "frozen": lambda n: Phase("frozen", n, True, frozen_lrs(lr, n_groups), FROZEN_PCT_START, FROZEN_DIV),
-        "unfrozen": lambda n: Phase(
-            "unfrozen", n, False, spread(lr / 2 / mult, lr / 2, n_groups), UNFROZEN_PCT_START, UNFROZEN_DIV
-        ),
-        "one_cycle": lambda n: Phase("one_cycle", n, False, (lr,) * n_groups, CYCLE_PCT_START, CYCLE_DIV),
-    }
-    return Plan(tuple(made[name](epochs) for name, epochs in names), batches_per_epoch, reason)
+    for phase in phases:
+        if not -n_groups <= phase.freeze_to < n_groups:
+            raise ConfigError(
+                f"train.stages: freeze_to {phase.freeze_to} of {phase.name}, but the model has {n_groups} layer groups",
+                f"use {-n_groups} to {n_groups - 1}: 0 trains all of them, -1 the head alone",
+            )
+    return Plan(tuple(replace(p, lrs=_lrs(p, lr, mult, n_groups)) for p in phases), batches_per_epoch, reason)
+
+
+def _lrs(phase: Phase, lr: float, mult: float, n: int) -> tuple[float, ...]:
+    """The rate of every layer group in a phase."""
+    if phase.lrs:
+        return spread(phase.lrs[0], phase.lrs[-1], n)
+    if phase.name == "frozen":
+        return frozen_lrs(lr, n)
+    if phase.name == "unfrozen":
+        return spread(lr / 2 / mult, lr / 2, n)
+    return (lr,) * n
 
 
 def frozen_lrs(lr: float, n: int) -> tuple[float, ...]:
@@ -90,7 +136,7 @@ def spread(low: float, high: float, n: int) -> tuple[float, ...]:
 
 def lr_range(phase: Phase) -> str:
     """The different rates, first layers first: ``"1e-05 … 0.0001 … 0.001"``, or the one rate."""
-    return " … ".join(f"{lr:.2g}" for lr in _unique(phase.lrs))
+    return " … ".join(f"{lr:.2g}" for lr in _unique(phase.lrs)) or "to be found"
 
 
 def _unique(lrs: Sequence[float]) -> list[float]:

@@ -38,7 +38,7 @@ def rehearse(cfg: Config, terminal: Terminal | None = None) -> dict[str, Any]:
     s.announce_plan(plan)
     seconds, estimate = {}, 0.0
     for phase in plan.phases:
-        s.learn.freeze() if phase.frozen else s.learn.unfreeze()
+        s.learn.freeze_to(phase.freeze_to)
         once = replace(phase, epochs=1)
         timed = FirstBatchOnly()
         for _ in range(2):  # the first time warms up caches and kernels

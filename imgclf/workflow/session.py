@@ -33,8 +33,11 @@ class Session:
 
     @property
     def given_lr(self) -> float | None:
-        """The configured learning rate; None: to be found."""
+        """The configured learning rate, of stages the highest; None: to be found."""
+        phases, _ = plan.schedule(self.cfg, self.weights.pretrained)
         wanted = self.cfg.train.lr
+        if phases[0].lrs:
+            return max(max(phase.lrs) for phase in phases)
         return None if wanted == "auto" else wanted
 
     def find_lr(self, planned_steps: int | None = None) -> Found:
@@ -44,8 +47,8 @@ class Session:
             planned_steps: Of the run that follows, if one does.
         """
         # Found on the state training starts from: frozen if anything is pretrained, as the book does.
-        first, _ = plan.schedule(self.cfg, self.weights.pretrained)
-        self.learn.freeze() if first[0][0] == "frozen" else self.learn.unfreeze()
+        phases, _ = plan.schedule(self.cfg, self.weights.pretrained)
+        self.learn.freeze_to(phases[0].freeze_to)
         n_steps, lr_range = lr.sweep_size(planned_steps)
         with self.terminal.progress("learning-rate finder", n_steps) as step:
             found = lr.find(self.learn, [seeding.SeedEpochs(self.cfg, "lr_find")], n_steps, lr_range, step)
@@ -84,7 +87,7 @@ class Session:
 
     def announce_plan(self, made: Plan) -> None:
         """Tell the phases, their steps and learning rates."""
-        counts = [learner.parameters(self.learn, phase.frozen) for phase in made.phases]
+        counts = [learner.parameters(self.learn, phase.freeze_to) for phase in made.phases]
         self.terminal.note(f"plan: {made.reason}")
         self.terminal.show(plan_view.phases(made, counts))
 

@@ -29,12 +29,12 @@ class Steps(Callback):
 
 
 class SeedBothFits(Callback):
-    """What ``SeedEpochs`` does for our phases, for the two fits inside ``fine_tune``."""
+    """What ``SeedEpochs`` does for our phases, for the fits of fastai one after another."""
 
     order = -100
 
-    def __init__(self, cfg):
-        self.cfg, self.phases = cfg, iter(("frozen", "unfrozen"))
+    def __init__(self, cfg, phases=("frozen", "unfrozen")):
+        self.cfg, self.phases = cfg, iter(phases)
 
     def before_fit(self):
         self.phase = next(self.phases)
@@ -70,7 +70,7 @@ def test_two_phases_equal_fine_tune(make, settings):
     mine = Steps()
     plan = ours.plan(LR)
     for phase in plan.phases:
-        ours.learn.freeze() if phase.frozen else ours.learn.unfreeze()
+        ours.learn.freeze_to(phase.freeze_to)
         run_phase(ours.learn, phase, [SeedEpochs(cfg, phase.name), mine])
 
     cfg, reference = make(**settings)
@@ -81,6 +81,50 @@ def test_two_phases_equal_fine_tune(make, settings):
     assert len(mine.seen) == plan.steps
     assert mine.seen == theirs.seen
     for name, value in reference.learn.model.state_dict().items():
+        assert torch.equal(value, ours.learn.model.state_dict()[name]), name
+
+
+STAGES = [{"epochs": 1, "freeze_to": -1, "lr": 2e-3}, {"epochs": 1, "freeze_to": -2, "lr": [1e-4, 1e-3]}]
+
+
+def staged(learn, cbs):
+    """What a notebook does by hand."""
+    learn.freeze_to(-1)
+    learn.fit_one_cycle(1, 2e-3, cbs=cbs)
+    learn.freeze_to(-2)
+    learn.fit_one_cycle(1, slice(1e-4, 1e-3), cbs=cbs)
+
+
+def unfrozen(fit):
+    def run(learn, cbs):
+        learn.unfreeze()
+        getattr(learn, fit)(2, LR, cbs=cbs)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("settings", "reference"),
+    [
+        ({"train.schedule": "one_cycle"}, unfrozen("fit_one_cycle")),
+        ({"train.schedule": "flat_cos"}, unfrozen("fit_flat_cos")),
+        ({"train.schedule": "staged", "train.stages": STAGES, "train.epochs": 3}, staged),
+    ],
+    ids=["one_cycle", "flat_cos", "staged"],
+)
+def test_every_schedule_equals_fastais_own_calls(make, settings, reference):
+    cfg, ours = make(**{"train.recipe": "auto", "train.freeze_epochs": "auto", **settings})
+    mine, theirs = Steps(), Steps()
+    phases = ours.plan(LR).phases
+    for phase in phases:
+        ours.learn.freeze_to(phase.freeze_to)
+        run_phase(ours.learn, phase, [SeedEpochs(cfg, phase.name), mine])
+
+    _, other = make(**{"train.recipe": "auto", "train.freeze_epochs": "auto", **settings})
+    reference(other.learn, [SeedBothFits(cfg, [p.name for p in phases]), theirs])
+    assert len(mine.seen) == ours.plan(LR).steps > 0
+    assert mine.seen == theirs.seen
+    for name, value in other.learn.model.state_dict().items():
         assert torch.equal(value, ours.learn.model.state_dict()[name]), name
 
 

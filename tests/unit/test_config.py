@@ -205,7 +205,7 @@ def test_presize_smaller_than_size_is_refused(file):
 
 def test_no_epoch_at_all_is_refused_and_one_of_either_kind_is_enough(file):
     name = file("data: {path: x}\ntrain: {epochs: 0}")
-    assert load(name).config.train.freeze_epochs == 1
+    assert load(name).config.train.freeze_epochs == "auto"
     assert "both 0" in problem(name, flag("train.freeze_epochs", 0))
 
 

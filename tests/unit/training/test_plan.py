@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+from fastai.torch_core import even_mults
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgclf.config import load_config
+from imgclf.config import dump, load_config
+from imgclf.errors import ConfigError
 from imgclf.training import plan
+from imgclf.training.plan import Curve
 from imgclf.training.plan_view import facts, phases
 
 
@@ -18,9 +21,10 @@ def make(pretrained=True, lr=2e-3, n_groups=3, batches=10, **settings):
 
 def test_a_pretrained_body_gets_the_two_phases_of_fine_tune():
     frozen, unfrozen = make(epochs=3, freeze_epochs=1).phases
-    assert (frozen.name, frozen.epochs, frozen.frozen, frozen.pct_start, frozen.div) == ("frozen", 1, True, 0.99, 25.0)
-    assert (unfrozen.name, unfrozen.epochs, unfrozen.frozen) == ("unfrozen", 3, False)
-    assert (unfrozen.pct_start, unfrozen.div) == (0.3, 5.0)
+    assert (frozen.name, frozen.epochs, frozen.freeze_to) == ("frozen", 1, -1)
+    assert frozen.curve == Curve("one_cycle", 0.99, 25.0)
+    assert (unfrozen.name, unfrozen.epochs, unfrozen.freeze_to) == ("unfrozen", 3, 0)
+    assert unfrozen.curve == Curve("one_cycle", 0.3, 5.0)
 
 
 def test_learning_rates_are_halved_and_spread_once_unfrozen():
@@ -31,7 +35,7 @@ def test_learning_rates_are_halved_and_spread_once_unfrozen():
 
 def test_without_pretraining_there_is_no_frozen_phase_and_one_rate():
     (only,) = make(pretrained=False, epochs=5, lr=1e-2).phases
-    assert (only.name, only.epochs, only.frozen, only.lrs) == ("one_cycle", 5, False, (1e-2,) * 3)
+    assert (only.name, only.epochs, only.freeze_to, only.lrs) == ("one_cycle", 5, 0, (1e-2,) * 3)
 
 
 def test_the_book_recipe_freezes_even_then():
@@ -44,6 +48,74 @@ def test_phases_of_no_epochs_are_left_out(epochs, freeze, expected):
     assert [p.name for p in make(epochs=epochs, freeze_epochs=freeze).phases] == expected
 
 
+def test_freezing_asked_for_is_done_even_without_pretraining():
+    assert [p.name for p in make(pretrained=False, freeze_epochs=2).phases] == ["frozen", "unfrozen"]
+    assert [p.name for p in make(pretrained=False, epochs=0).phases] == ["frozen"]
+    assert [p.name for p in make(pretrained=False, freeze_epochs=0).phases] == ["one_cycle"]
+
+
+@pytest.mark.parametrize("kind", ["one_cycle", "flat_cos"])
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_a_schedule_of_one_phase_trains_all_layers_at_one_rate(kind, pretrained):
+    (only,) = make(schedule=kind, pretrained=pretrained, epochs=5, lr=1e-2).phases
+    assert (only.name, only.epochs, only.freeze_to, only.lrs) == (kind, 5, 0, (1e-2,) * 3)
+    assert only.curve == {"one_cycle": plan.ONE_CYCLE, "flat_cos": plan.FLAT_COS}[kind]
+
+
+STAGES = [
+    {"epochs": 1, "freeze_to": -1, "lr": 2e-3},
+    {"epochs": 2, "freeze_to": -2, "lr": [1e-4, 1e-3]},
+    {"epochs": 3, "freeze_to": 0, "lr": [1e-5, 1e-3]},
+]
+
+
+def test_stages_are_phases_of_their_own():
+    first, second, third = make(schedule="staged", epochs=3, stages=STAGES).phases
+    assert [p.name for p in (first, second, third)] == ["stage1", "stage2", "stage3"]
+    assert [(p.epochs, p.freeze_to) for p in (first, second, third)] == [(1, -1), (2, -2), (3, 0)]
+    assert first.lrs == (2e-3,) * 3
+    assert third.lrs == pytest.approx((1e-5, 1e-4, 1e-3))
+
+
+def test_a_stage_that_freezes_more_groups_than_there_are_is_refused():
+    with pytest.raises(ConfigError, match="freeze_to -4 of stage1, but the model has 3 layer groups"):
+        make(schedule="staged", epochs=3, stages=[{"epochs": 1, "freeze_to": -4, "lr": 1e-3}])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"recipe": "book", "schedule": "flat_cos"}, "book is the schedule fine_tune"),
+        ({"schedule": "staged"}, "need each other"),
+        ({"stages": STAGES}, "need each other"),
+        ({"schedule": "staged", "stages": []}, "train.stages"),
+        ({"schedule": "one_cycle", "epochs": 0}, "epochs is 0"),
+        ({"schedule": "one_cycle", "freeze_epochs": 2}, r"train.freeze_epochs \(2\): without effect"),
+        ({"schedule": "flat_cos", "moms": [0.9, 0.8, 0.9]}, "train.moms"),
+        ({"schedule": "staged", "stages": STAGES, "lr": 1e-3, "epochs": 7}, r"epochs \(7\), train.lr \(0.001\)"),
+        ({"schedule": "staged", "stages": [{**STAGES[0], "frezze": 1}]}, "0.frezze: Extra inputs"),
+        ({"schedule": "staged", "stages": [{"epochs": 0, "freeze_to": 0, "lr": 1e-3}]}, "0.epochs: Input should be"),
+    ],
+    ids=str,
+)
+def test_contradictions_are_errors(settings, said):
+    with pytest.raises(ConfigError, match=said) as e:
+        cfg(**settings)
+    assert e.value.exit_code == 2
+
+
+def test_a_stored_configuration_of_any_schedule_loads_again(tmp_path):
+    for settings in (
+        {},
+        {"schedule": "one_cycle"},
+        {"schedule": "flat_cos"},
+        {"schedule": "staged", "epochs": 3, "stages": STAGES},
+    ):
+        stored = tmp_path / "c.yaml"
+        stored.write_text(dump(cfg(**settings)))
+        assert load_config(str(stored)) == cfg(**settings)
+
+
 def test_steps_are_batches_times_epochs():
     made = make(epochs=3, freeze_epochs=1, batches=10)
     assert (made.epochs, made.steps) == (4, 40)
@@ -51,8 +123,6 @@ def test_steps_are_batches_times_epochs():
 
 @given(high=st.floats(1e-6, 1.0), mult=st.floats(1.0, 1e4), n=st.integers(2, 8))
 def test_spread_is_fastais_even_mults(high, mult, n):
-    from fastai.torch_core import even_mults
-
     assert plan.spread(high / mult, high, n) == pytest.approx(tuple(even_mults(high / mult, high, n)), rel=1e-9)
 
 
