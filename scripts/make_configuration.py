@@ -144,6 +144,8 @@ def _list(value: dict[str, Any]) -> str:
     if "prefixItems" in value:
         items = value["prefixItems"]
         return f"list of {len(items)} ({kind(items[0])})"
+    if "$ref" in value["items"]:  # a section of its own, whose keys the description names
+        return "list of mappings"
     return f"list ({kind(value['items'])})"
 
 
