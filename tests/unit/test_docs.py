@@ -244,11 +244,7 @@ def test_the_shape_of_the_cycles():
     from imgclf.training import plan
 
     rows = table_after("docs/training.md", "(*one cycle*)")
-    expected = [
-        (plan.FROZEN_DIV, plan.FROZEN_PCT_START),
-        (plan.UNFROZEN_DIV, plan.UNFROZEN_PCT_START),
-        (plan.CYCLE_DIV, plan.CYCLE_PCT_START),
-    ]
+    expected = [(c.div, c.pct_start) for c in (plan.FROZEN, plan.UNFROZEN, plan.ONE_CYCLE)]
     for (_, start, rise), (div, pct) in zip(rows, expected, strict=True):
         assert start.startswith(f"1/{div:g}")
         assert rise.startswith(f"{pct:.0%}".replace("%", " %"))
