@@ -82,10 +82,10 @@ class TrainConfig(Section):
     class_weights: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
         None, description="how much an image of a class counts in the loss, such as {cat: 2.5}; unnamed classes: 1"
     )
-    metrics: tuple[str, ...] = Field(
-        ("error_rate",),
-        min_length=1,
-        description="shown each epoch; the first one decides which epoch was the best",
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["auto"] = Field(
+        "auto",
+        description="a list, shown each epoch; the first one decides which epoch was the best. auto: [error_rate]; "
+        "where images have several labels [accuracy_multi, average_precision]",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastai.vision.all import Callback
 
-from imgclf.training.losses import Score
+from imgclf.training.scores import Score
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from imgclf.schema import Config
 from imgclf.training import precision
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
-from imgclf.training.losses import Score, loss_func
+from imgclf.training.losses import Task, loss_func
+from imgclf.training.scores import Score
 from imgclf.training.weights import Weights, load_into
 
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
@@ -42,7 +43,13 @@ INITS: dict[str | None, Callable[..., Any] | None] = {
 
 
 def build(
-    cfg: Config, loaders: Loaders, arch: Arch, weights: Weights, scores: dict[str, Score], hardware: Hardware
+    cfg: Config,
+    loaders: Loaders,
+    arch: Arch,
+    weights: Weights,
+    scores: dict[str, Score],
+    hardware: Hardware,
+    task: Task = "single",
 ) -> tuple[Learner, list[str]]:
     """The learner, its body frozen if pretrained, and notes for the user.
 
@@ -55,10 +62,10 @@ def build(
         partial(_body, arch=arch, weights=weights, notes=notes),
         normalize=False,
         pretrained=weights.pretrained,
-        loss_func=loss_func(cfg, list(loaders.dls.vocab)),
+        loss_func=loss_func(cfg, list(loaders.dls.vocab), task),
         opt_func=OPTIMIZERS[cfg.train.opt],
         splitter=model_meta[tvm.resnet18]["split"],
-        metrics=[score.make() for score in scores.values()],
+        metrics=[score.make(task) for score in scores.values()],
         wd=cfg.train.wd,
         wd_bn_bias=cfg.train.wd_bn_bias,
         train_bn=cfg.train.train_bn,

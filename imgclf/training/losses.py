@@ -1,23 +1,14 @@
-"""Loss functions and the metrics shown each epoch, by name."""
+"""Loss functions by name, and the task each is for."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from fastai.vision.all import (
-    BalancedAccuracy,
     BCEWithLogitsLossFlat,
-    CohenKappa,
     CrossEntropyLossFlat,
-    F1Score,
-    MatthewsCorrCoef,
-    Precision,
-    Recall,
-    accuracy,
-    error_rate,
-    top_k_accuracy,
 )
 
 from imgclf.errors import ConfigError, did_you_mean
@@ -25,6 +16,7 @@ from imgclf.schema import Config
 from imgclf.training import loss_functions as own
 from imgclf.training.loss_functions import AnyOfClasses, OneOfClasses
 
+Task = Literal["single", "multi"]
 Weights = torch.Tensor | None
 
 
@@ -50,31 +42,10 @@ MULTI_LABEL: dict[str, Callable[[Knobs, Weights], Any]] = {
     "bce": lambda _, weight: BCEWithLogitsLossFlat(pos_weight=weight),
     "focal": lambda knobs, weight: AnyOfClasses(knobs.gamma, weight),
 }
-LOSSES = {"single": SINGLE_LABEL, "multi": MULTI_LABEL}
+LOSSES: dict[Task, dict[str, Callable[[Knobs, Weights], Any]]] = {"single": SINGLE_LABEL, "multi": MULTI_LABEL}
 
 
-@dataclass(frozen=True)
-class Score:
-    """A metric: how to make fastai's, and which direction is better."""
-
-    make: Callable[[], Any]
-    higher_is_better: bool = True
-
-
-METRICS: dict[str, Score] = {
-    "error_rate": Score(lambda: error_rate, higher_is_better=False),
-    "accuracy": Score(lambda: accuracy),
-    "top_5_accuracy": Score(lambda: top_k_accuracy),
-    "balanced_accuracy": Score(BalancedAccuracy),
-    "f1_macro": Score(lambda: F1Score(average="macro")),
-    "precision_macro": Score(lambda: Precision(average="macro")),
-    "recall_macro": Score(lambda: Recall(average="macro")),
-    "cohen_kappa": Score(CohenKappa),
-    "matthews": Score(MatthewsCorrCoef),
-}
-
-
-def loss_func(cfg: Config, classes: Sequence[str], task: str = "single") -> Any:
+def loss_func(cfg: Config, classes: Sequence[str], task: Task = "single") -> Any:
     """The configured loss; ``auto`` is the first one of the task.
 
     Args:
@@ -104,27 +75,3 @@ def class_weights(named: Mapping[str, float], classes: Sequence[str]) -> Weights
                 f"the data has: {', '.join(classes[:20])}",
             )
     return torch.tensor([float(named.get(name, 1.0)) for name in classes]) if named else None
-
-
-def metric_names(cfg: Config) -> tuple[str, ...]:
-    """The names of the configured metrics; raises ConfigError for an unknown one."""
-    names = cfg.train.metrics
-    for name in names:
-        if name not in METRICS:
-            raise ConfigError(
-                f"train.metrics: there is no metric '{name}'.{did_you_mean(name, METRICS)}",
-                f"there are: {', '.join(METRICS)}",
-            )
-    return names
-
-
-def metrics(cfg: Config, n_classes: int) -> dict[str, Score]:
-    """The configured metrics, the first of which decides which epoch was the best.
-
-    Raises:
-        ConfigError: for an unknown name, or one that makes no sense for so few classes.
-    """
-    names = metric_names(cfg)
-    if "top_5_accuracy" in names and n_classes <= 5:
-        raise ConfigError(f"train.metrics: top_5_accuracy needs more than 5 classes, the data has {n_classes}")
-    return {name: METRICS[name] for name in names}

@@ -8,12 +8,12 @@ from imgclf.data import loaders
 from imgclf.data.loaders import Loaders
 from imgclf.data.prepare import Prepared, prepare
 from imgclf.schema import Config
-from imgclf.training import archs, devices, learner, losses, lr, plan, plan_view, seeding, weights
+from imgclf.training import archs, devices, learner, lr, plan, plan_view, scores, seeding, weights
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
-from imgclf.training.losses import Score
 from imgclf.training.lr import Found
 from imgclf.training.plan import Plan
+from imgclf.training.scores import Score
 from imgclf.training.weights import Weights
 
 
@@ -101,12 +101,12 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     hardware = devices.resolve(cfg)
     arch = archs.resolve(cfg)
     data = data or prepare(cfg, terminal)
-    scores = losses.metrics(cfg, len(data.dataset.classes))
+    chosen = scores.metrics(cfg, len(data.dataset.classes))
     found = weights.resolve(cfg, arch)
     terminal.warn(found.note) if found.loud else terminal.note(f"model: {arch.name}, {found.note}")
     seeding.seed(cfg, "build")
     made = loaders.build(cfg, data.dataset, hardware.device)
-    learn, notes = learner.build(cfg, made, arch, found, scores, hardware)
+    learn, notes = learner.build(cfg, made, arch, found, chosen, hardware)
     for note in made.notes + notes:
         terminal.note(note)
-    return Session(cfg, data, made, arch, found, hardware, scores, learn, terminal)
+    return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal)

@@ -67,10 +67,10 @@ def train(
         UserError: of the kind that fits. ``Interrupted`` after a graceful stop: the run folder then holds the best
             model so far, evaluated.
     """
-    from imgclf.training import archs, losses
+    from imgclf.training import archs, scores
 
     terminal = terminal or Terminal(quiet=True)
-    losses.metric_names(cfg)  # a typo leaves no run folder behind
+    scores.metric_names(cfg)  # a typo leaves no run folder behind
     keep_out(cfg, runs_dir, "--runs-dir")
     manifest = {"command": command, **environment.facts()}
     run = runs.create(runs_dir, name or runs.new_name(runs_dir, archs.resolve(cfg).name), dump(cfg), manifest)

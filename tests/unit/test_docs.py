@@ -284,7 +284,7 @@ def registry(file: str, name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("page", "file", "name"),
     [
-        ("training", "training/losses.py", "METRICS"),
+        ("training", "training/scores.py", "METRICS"),
         ("training", "training/losses.py", "SINGLE_LABEL"),
         ("training", "training/losses.py", "MULTI_LABEL"),
         ("training", "training/archs.py", "BUILDERS"),

@@ -1,7 +1,7 @@
 import math
 
 from imgclf.training.best import KeepBest
-from imgclf.training.losses import Score
+from imgclf.training.scores import Score
 
 LOWER = Score(lambda: None, higher_is_better=False)
 HIGHER = Score(lambda: None)
