@@ -35,6 +35,23 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
+def photo(seed: int, width: int = 320, height: int = 240) -> Image.Image:
+    """A picture with coarse and fine structure, unlike any other seed's."""
+    random = np.random.default_rng(seed)
+    made = np.zeros((height, width, 3))
+    for cells, share in ((3, 0.5), (7, 0.3), (20, 0.2)):
+        layer = Image.fromarray(random.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+        made += share * np.asarray(layer.resize((width, height), Image.Resampling.BICUBIC))
+    return Image.fromarray(made.astype(np.uint8))
+
+
+def saved(image: Image.Image, quality: int) -> Image.Image:
+    """The picture as it comes out of a JPEG."""
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return Image.open(stream).convert("RGB")
+
+
 def make_files(root: Path, *names: str, size: tuple[int, int] = (12, 9)) -> Path:
     """Pictures of different content under ``root``, one for each relative name."""
     for seed, name in enumerate(names):

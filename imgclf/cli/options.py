@@ -102,6 +102,21 @@ def _writable_picture(path: Path) -> Path:
     return path
 
 
+def folder(*names: str, help: str) -> Any:  # noqa: A002
+    """The option that names a folder to write into."""
+    return typer.Option(*names, help=help, callback=_writable_folder)
+
+
+def _writable_folder(path: Path | None) -> Path | None:
+    """Refuse a folder that is a file or cannot be made, before any work is done for it; make nothing yet."""
+    if path is None:
+        return None
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise typer.BadParameter(f"'{path}' cannot be written: '{there}' is no folder that can be written to")
+    return path
+
+
 def _option(*names: str, help: str, **more: Any) -> Any:  # noqa: A002
     return typer.Option(*names, help=help, rich_help_panel=CONFIG_PANEL, show_default=False, **more)
 

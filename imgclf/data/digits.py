@@ -4,14 +4,13 @@
 needs no network and goes through the same code as any folder of photographs.
 """
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from platformdirs import user_cache_path
 
+from imgclf.data.cache import cache_folder
 from imgclf.errors import DataError
 
 NAME = "digits"
@@ -30,12 +29,6 @@ def folder() -> Path:
                 "name a writable folder in the environment variable IMGCLF_CACHE",
             ) from e
     return target
-
-
-def cache_folder() -> Path:
-    """Where imgclf keeps what it can make again: ``$IMGCLF_CACHE``, else the system's cache folder for users."""
-    chosen = os.environ.get("IMGCLF_CACHE")
-    return Path(chosen) if chosen else user_cache_path("imgclf", appauthor=False)
 
 
 def _write(target: Path) -> None:

@@ -1,23 +1,33 @@
 """Scan, check and split: what every command does before it touches a model."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from imgclf.console import Terminal
-from imgclf.data import changes, checks, scan, split
-from imgclf.data.checks import FileCheck
+from imgclf.data import alike, changes, checks, leaks, scan, split, survey
+from imgclf.data.alike import Alike
+from imgclf.data.inspection import FileCheck
+from imgclf.data.leaks import Divided
 from imgclf.data.samples import Samples
 from imgclf.data.split import Dataset
 from imgclf.errors import DataError
 from imgclf.schema import Config
 
+SHOWN = 10  # files named in a message
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """The labelled images, what each file turned out to be, and the split of the good ones."""
+    """The labelled images, what each file turned out to be, which are alike, and the split of the good ones."""
 
     samples: Samples
     checks: list[FileCheck]
-    dataset: Dataset
+    alike: Alike
+    divided: Divided
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.divided.dataset
 
     @property
     def fingerprint(self) -> str:
@@ -29,36 +39,51 @@ class Prepared:
         """The text of ``split.csv``."""
         return split.to_csv(self.dataset, {c.path: (c.size, c.digest) for c in self.checks})
 
+    @property
+    def findings(self) -> dict[str, Any]:
+        """What the run's manifest records of the check."""
+        return {
+            "bad": sum(bool(c.reason) for c in self.checks),
+            "leaks": len(leaks.find(self.dataset, self.alike)),
+            "conflicts": len(leaks.conflicts(self.samples, self.alike)),
+            "fixed": checks.fixed(self.divided),
+        }
+
 
 def prepare(cfg: Config, terminal: Terminal) -> Prepared:
     """Find the images, decode every file once, leave out or refuse the bad ones, and split.
 
     Raises:
-        DataError: for data that cannot be trained on; with ``data.on_bad_image: fail`` also for one bad file.
+        DataError: for data that cannot be trained on; with ``data.on_bad_image: fail`` also for one bad file, with
+            ``data.on_leak: fail`` for one picture on both sides.
     """
     found = scan.scan(cfg)
     terminal.note(f"data: {found.layout}, in {found.root}")
     if found.ignored:
         names = ", ".join(found.ignored[:3]) + (" …" if len(found.ignored) > 3 else "")
         terminal.note(f"data: passed over {len(found.ignored)} other files and folders: {names}")
-    looked_at = inspect(found, terminal)
+    looked_at, same = inspect(found, terminal)
     _bad_images(cfg, looked_at, terminal)
-    dataset = split.split(cfg, checks.without_bad(found, looked_at))
-    _warn(found, dataset, looked_at, terminal)
-    return Prepared(found, looked_at, dataset)
+    rule = leaks.rule(cfg)
+    divided = leaks.divide(cfg, checks.without_bad(found, looked_at), same, rule == "fix")
+    made = Prepared(found, looked_at, same, divided)
+    _warn(made, terminal)
+    _leaks(made, rule, terminal)
+    return made
 
 
-def inspect(found: Samples, terminal: Terminal) -> list[FileCheck]:
-    """Decode every file, with a bar on a terminal."""
+def inspect(found: Samples, terminal: Terminal) -> tuple[list[FileCheck], Alike]:
+    """Check every file, with a bar on a terminal, and find those that are alike."""
     with terminal.progress("checking images", len(found.items)) as step:
-        return checks.inspect(found.root, found.items, step)
+        looked_at = survey.inspect(found.root, found.items, step)
+    return looked_at, alike.find(found.root, looked_at)
 
 
 def _bad_images(cfg: Config, looked_at: list[FileCheck], terminal: Terminal) -> None:
     bad = [c for c in looked_at if c.reason]
     if not bad:
         return
-    lines = [f"  {c.path}: {c.reason}" for c in bad[:10]] + ["  …"] * (len(bad) > 10)
+    lines = [f"  {c.path}: {c.reason}" for c in bad[:SHOWN]] + ["  …"] * (len(bad) > SHOWN)
     text = "\n".join([f"{len(bad)} of {len(looked_at)} images cannot be decoded:", *lines])
     if cfg.data.on_bad_image == "fail":
         raise DataError(text, "remove or mend them, or leave them out: --set data.on_bad_image=skip")
@@ -66,28 +91,47 @@ def _bad_images(cfg: Config, looked_at: list[FileCheck], terminal: Terminal) -> 
     terminal.note("they are left out (data.on_bad_image: skip)")
 
 
-def _warn(found: Samples, dataset: Dataset, looked_at: list[FileCheck], terminal: Terminal) -> None:
+def _warn(made: Prepared, terminal: Terminal) -> None:
+    dataset = made.dataset
     if dataset.left_out:
         terminal.warn(checks.left_out_note(dataset))
     for note in split.class_notes(dataset):
         terminal.warn(note)
-    changed = changes.describe(dataset.reused, {c.path: c.digest for c in looked_at if c.digest})
+    changed = changes.describe(dataset.reused, {c.path: c.digest for c in made.checks if c.digest})
     for note in (
         changed,
         f"{dataset.new} images are not in the split that is reused, and not used" * bool(dataset.new),
     ):
         if note:
             terminal.warn(note)
-    groups = checks.same_content(looked_at)
-    leaks = checks.leaks(dataset, groups)
-    if leaks:
-        first, n = leaks[0], len({leak["valid"] for leak in leaks})
-        terminal.warn(
-            f"{n} validation images are also in training, such as {first['valid']} = {first['train']}: "
-            "the validation figures will be too good (`imgclf data check` lists them)"
-        )
-    conflicts = checks.conflicts(found, groups)
+    conflicts = leaks.conflicts(made.samples, made.alike)
     if conflicts:
+        first: Any = conflicts[0]
+        shown = (" = " if first["kind"] == "exact" else " ~ ").join(first["paths"][:SHOWN])
         terminal.warn(
-            f"{len(conflicts)} images are there twice with different labels, such as {' = '.join(conflicts[0])}"
+            f"{len(conflicts)} pictures are there twice with different labels, such as {shown}; "
+            "`imgclf data check` lists them, `--out FOLDER` shows them"
         )
+
+
+def _leaks(made: Prepared, rule: str, terminal: Terminal) -> None:
+    """Say what is on both sides of the split, or what was done about it."""
+    dropped, kept = made.divided.dropped, made.divided.kept_together
+    if dropped:
+        names = ", ".join(dropped[:3]) + " …" * (len(dropped) > 3)
+        terminal.warn(f"{len(dropped)} training images are left out, as they are also held out: {names}")
+    if kept:
+        terminal.note(f"split: {kept} groups of equal or nearly equal pictures are each kept on one side")
+    found = leaks.find(made.dataset, made.alike)
+    if not found:
+        return
+    first = found[0]
+    example = f"{first['valid']} {'=' if first['kind'] == 'exact' else '~'} {first['train']}"
+    near = sum(leak["kind"] == "near" for leak in found)
+    text = f"{len(found)} validation or test images are also in training ({near} of them nearly), such as {example}"
+    if rule == "fail":
+        raise DataError(text, "remove the copies, or keep each on one side: --set data.on_leak=fix")
+    terminal.warn(
+        f"{text}: the figures will be too good. `imgclf data check` lists them; "
+        "--set data.on_leak=fix keeps each picture on one side"
+    )

@@ -67,6 +67,11 @@ class DataConfig(Section):
     on_bad_image: Literal["skip", "fail"] = Field(
         "skip", description="an image that cannot be decoded is left out and listed, or ends the run"
     )
+    on_leak: Literal["warn", "fix", "fail"] = Field(
+        "warn",
+        description="a picture in training and held out as well: say so; keep each group of equal or nearly equal "
+        "pictures on one side (in the split, never in the files); or end",
+    )
     batch_size: Annotated[int, Field(strict=True, ge=2)] | Literal["auto"] = Field(
         "auto",
         description="images per training step; auto: 64, halved (down to 8) until an epoch has 15 steps. "

@@ -5,7 +5,7 @@ import shutil
 import time
 from typing import Any
 
-from imgclf.data.digits import cache_folder
+from imgclf.data.cache import cache_folder
 from imgclf.workflow import environment
 
 

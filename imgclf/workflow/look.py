@@ -4,23 +4,35 @@ from pathlib import Path
 from typing import Any
 
 from imgclf.console import Terminal
-from imgclf.data import checks, prepare, scan, split
+from imgclf.data import checks, leaks, prepare, scan
 from imgclf.data.location import keep_out
 from imgclf.errors import DataError
 from imgclf.schema import Config
 
 
-def check(cfg: Config, terminal: Terminal | None = None) -> dict[str, Any]:
-    """What is wrong with the data; the JSON of `imgclf data check`."""
+def check(cfg: Config, terminal: Terminal | None = None, out: Path | None = None) -> dict[str, Any]:
+    """What is wrong with the data; the JSON of `imgclf data check`.
+
+    Args:
+        out: A folder for contact sheets of what was found; None: nothing is written.
+    """
     terminal = terminal or Terminal(quiet=True)
+    if out is not None:
+        keep_out(cfg, out, "--out")
     found = scan.scan(cfg)
-    looked_at = prepare.inspect(found, terminal)
+    looked_at, same = prepare.inspect(found, terminal)
+    good = checks.without_bad(found, looked_at)
     try:
-        dataset = split.split(cfg, checks.without_bad(found, looked_at))
+        divided = leaks.divide(cfg, good, same, leaks.rule(cfg) == "fix")
     except DataError as e:
         terminal.warn(f"cannot be split: {e.message}")
-        dataset = None
-    return checks.report(found, dataset, looked_at)
+        divided = None
+    report = checks.report(found, divided, looked_at, same)
+    if out is not None:
+        from imgclf.results import sheets
+
+        report["sheets"] = [str(p) for p in sheets.write(report, good, out)]
+    return report
 
 
 def summary(cfg: Config, terminal: Terminal | None = None) -> str:

@@ -43,6 +43,7 @@ LIGHT = [
             "changes",
             "split",
             "checks",
+            *("alike", "cache", "facts", "inspection", "leaks", "near", "reasons", "scan_cache", "survey"),
             "images",
             "digits",
             "prepare",

@@ -3,12 +3,14 @@
 import random
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from imgclf.console import Terminal
-from imgclf.data import checks, prepare, scan, split
-from imgclf.data.checks import FileCheck, inspect_file
+from imgclf.data import alike, checks, leaks, prepare, scan, split, survey
+from imgclf.data.alike import Alike
+from imgclf.data.inspection import FileCheck, inspect_file
 from imgclf.data.samples import Sample, Samples
 from imgclf.errors import DataError
 
@@ -76,7 +78,7 @@ def test_files_come_back_in_the_order_given_each_counted_once(tmp_path, pictures
     pictures.files(tmp_path, *names)
     random.Random(0).shuffle(names)
     steps = []
-    found = checks.inspect(tmp_path, [Sample(n, ("a",)) for n in names], lambda: steps.append(1))
+    found = survey.inspect(tmp_path, [Sample(n, ("a",)) for n in names], lambda: steps.append(1))
     assert [c.path for c in found] == names
     assert len(steps) == 40
 
@@ -96,8 +98,10 @@ def planted(tmp_path, pictures, make_config):
 
 def findings(cfg):
     found = scan.scan(cfg)
-    looked_at = checks.inspect(found.root, found.items)
-    return checks.report(found, split.split(cfg, checks.without_bad(found, looked_at)), looked_at)
+    looked_at = survey.inspect(found.root, found.items)
+    same = alike.find(found.root, looked_at)
+    divided = leaks.divide(cfg, checks.without_bad(found, looked_at), same, cfg.data.on_leak == "fix")
+    return checks.report(found, divided, looked_at, same)
 
 
 def test_planted_problems_are_found_and_nothing_else(planted):
@@ -128,8 +132,10 @@ def test_small_classes_are_warned_about(tmp_path, pictures, make_config):
 def test_a_leak_into_the_test_split_counts():
     part = {p: (Sample(p, ("a",), p),) for p in ("train", "valid", "test")}
     made = split.Dataset(None, ("a",), **part)
-    assert checks.leaks(made, [["test", "train"]]) == [{"train": "train", "valid": "test", "kind": "exact"}]
-    assert checks.leaks(made, [["test", "valid"]]) == []
+    none = np.empty((0, 2), dtype=int)
+    both = Alike((("test", "train"), ("valid",)), none)
+    assert leaks.find(made, both) == [{"train": "train", "valid": "test", "kind": "exact"}]
+    assert leaks.find(made, Alike((("test", "valid"), ("train",)), none)) == []
 
 
 def test_labels_without_training_images_are_in_the_warnings():
@@ -137,9 +143,9 @@ def test_labels_without_training_images_are_in_the_warnings():
     assert checks.left_out_note(made) == "2 validation or test images are left out: no training image of 'c'"
 
 
-def test_bad_files_are_no_duplicates_of_each_other():
+def test_bad_files_are_no_duplicates_of_each_other(tmp_path):
     empty = [FileCheck(name, "empty file", 0, "same") for name in "ab"]
-    assert checks.same_content(empty) == []
+    assert alike.find(tmp_path, empty).groups == []
 
 
 def test_without_bad_keeps_the_rest_in_order():
@@ -155,7 +161,7 @@ def test_the_fingerprint_ignores_order_but_no_byte_and_no_name(tmp_path, picture
     pictures.files(tmp_path, "1.png", "2.png", "3.png")
 
     def take(*names):
-        return checks.fingerprint(checks.inspect(tmp_path, [Sample(n, ("a",)) for n in names]))
+        return checks.fingerprint(survey.inspect(tmp_path, [Sample(n, ("a",)) for n in names]))
 
     first = take("1.png", "2.png", "3.png")
     assert take("3.png", "1.png", "2.png") == first
@@ -169,11 +175,11 @@ def test_the_fingerprint_ignores_order_but_no_byte_and_no_name(tmp_path, picture
 def test_the_fingerprint_sees_two_files_swapped(tmp_path, pictures):
     pictures.files(tmp_path, "1.png", "2.png")
     items = [Sample("1.png", ("a",)), Sample("2.png", ("b",))]
-    first = checks.fingerprint(checks.inspect(tmp_path, items))
+    first = checks.fingerprint(survey.inspect(tmp_path, items))
     (tmp_path / "1.png").rename(tmp_path / "x")
     (tmp_path / "2.png").rename(tmp_path / "1.png")
     (tmp_path / "x").rename(tmp_path / "2.png")
-    assert checks.fingerprint(checks.inspect(tmp_path, items)) != first
+    assert checks.fingerprint(survey.inspect(tmp_path, items)) != first
 
 
 # What every command does first
