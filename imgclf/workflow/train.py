@@ -97,7 +97,8 @@ def _train(cfg: Config, run: Run, terminal: Terminal, command: str) -> TrainResu
     data = s.data.dataset
     runs.write_text(run.file(runs.SPLIT), s.data.split_csv)
     run.update_manifest(
-        data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings, classes=len(data.classes), arch=s.arch.name,
+        data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings,
+        classes=len(data.classes), arch=s.arch.name,
         pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),
         precision=s.hardware.precision,
     )  # fmt: skip

@@ -7,7 +7,6 @@ from support import photo, saved
 
 from imgclf.data import near
 
-
 CHANGES = {
     "saved again": lambda image: saved(image, 60),
     "saved badly": lambda image: saved(image, 25),
