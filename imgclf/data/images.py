@@ -3,6 +3,7 @@
 ``decode`` and ``Preprocess.fit`` are pure Pillow, so that prediction needs neither fastai nor torch for them.
 """
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,32 +13,16 @@ from PIL import Image, ImageOps
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # ImageNet's, averaged over the colours: for a stem that sums its weights
 MAX_PIXELS = 150_000_000
 BACKGROUND = (255, 255, 255)
 # Our own list: the one of `mimetypes` holds .svg and depends on what was imported before.
 SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".jp2",
-        ".j2k",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".tga",
-        ".avif",
-        ".mpo",
-    ]
+    f".{name}"
+    for name in (
+        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "gif", "webp", "avif", "tif", "tiff", "jp2", "j2k"),
+        *("bmp", "dib", "tga", "ppm", "pgm", "pbm", "pnm"),
+    )
 )
 
 ResizeRule = Literal["crop", "pad", "squish"]
@@ -47,7 +32,8 @@ ResizeRule = Literal["crop", "pad", "squish"]
 class Preprocess:
     """Everything between a decoded image and the model's input; stored in every artefact.
 
-    ``size`` in pixels; ``mean`` and ``std`` on the scale 0 to 1, per RGB channel.
+    ``size`` in pixels; ``mean`` and ``std`` on the scale 0 to 1, one for each of the model's ``channels``: 3 is RGB, 1
+    is grey.
     """
 
     size: int
@@ -55,10 +41,19 @@ class Preprocess:
     interpolation: Literal["bilinear"] = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    channels: Literal[1, 3] = 3
 
     def fit(self, image: Image.Image) -> Image.Image:
-        """The image as RGB at (size, size): what the model sees, before normalisation."""
+        """The image as RGB at (size, size): what the model sees, before normalisation.
+
+        A model with one channel turns this grey (``luma``) as its first step.
+        """
         return resize(image, self.size, self.resize, (0.5, 0.5))
+
+    @property
+    def colours(self) -> str:
+        """``channels`` in a word, for people."""
+        return "grey" if self.channels == 1 else "RGB"
 
     @property
     def decode_pixels(self) -> int:
@@ -78,22 +73,27 @@ class Preprocess:
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Preprocess":
+        """The record of ``to_dict``; RGB where ``channels`` is missing, as in files of version 0.1."""
         return cls(**{**record, "mean": tuple(record["mean"]), "std": tuple(record["std"])})
 
 
 def decode(path: Path, at_least: int | None = None) -> Image.Image:
     """A file as an upright RGB image.
 
-    EXIF orientation applied; transparency composited on white; 16-bit and float grey scaled by range; first frame of an
-    animation. With ``at_least`` (pixels) a JPEG may come back smaller, its shorter side still no less than that: the
-    decoder then skips most of the work (a 12-megapixel photograph decodes about seven times faster).
+    EXIF orientation applied; transparency composited on ``BACKGROUND``; 16-bit and float grey scaled by range; first
+    frame of an animation. With ``at_least`` (pixels) a JPEG may come back smaller, its shorter side still no less than
+    that: the decoder then skips most of the work (a 12-megapixel photograph decodes about seven times faster).
 
     Raises:
-        OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError: for files that cannot be read.
+        OSError, ValueError, SyntaxError, MemoryError: for files that cannot be read.
     """
     try:
         return _decode(path, at_least)
-    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError):
+    except Image.DecompressionBombError as e:
+        # Pillow refuses these before we can measure them, and names a limit of its own.
+        n = int((re.findall(r"\d+", str(e)) or ["0"])[0])
+        raise ValueError(f"{n:,} pixels: more than the limit of {MAX_PIXELS:,}") from e
+    except (OSError, ValueError, SyntaxError, MemoryError):
         raise
     except Exception as e:  # Pillow's plug-ins leak RuntimeError, struct.error, IndexError … on damaged files
         raise OSError(f"damaged: {e}") from e
@@ -123,6 +123,21 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def luma(red: Any, green: Any, blue: Any) -> Any:
+    """The grey of RGB in 0 to 255, rounded exactly as Pillow's ``convert("L")`` rounds.
+
+    For float32 arrays of NumPy or torch alike, and so for ONNX: every sum stays below 2**24, where float32 holds whole
+    numbers exactly. Grey pixels keep their value, as the three weights sum to 65,536.
+    """
+    return (red * 19595 + green * 38470 + blue * 7471 + 32768) // 65536
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether an RGB image has no colour."""
+    red, green, blue = image.split()
+    return red.tobytes() == green.tobytes() == blue.tobytes()
+
+
 def resize(image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, float]) -> Image.Image:
     """To (size, size) pixels in one antialiased bilinear step, as fastai's ``Resize(size, method)`` does.
 
@@ -139,6 +154,10 @@ def resize(image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, flo
         # Not resize(box=…): that one lets pixels outside the square bleed in at its edges, fastai's does not.
         square = image.crop((left, top, left + side, top + side))
         return square.resize((size, size), Image.Resampling.BILINEAR)
+    if side * side > MAX_PIXELS:  # a 30,000 x 10 panorama would be padded to 2.7 GB
+        scale = 4 * size / side
+        image = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BOX)
+        return resize(image, size, rule, at)
     pixels = np.asarray(image)
     across, down = (-left, side - width + left), (-top, side - height + top)
     padded = np.pad(pixels, (down, across, (0, 0)), mode="reflect" if min(width, height) > 1 else "edge")

@@ -4,7 +4,9 @@ import contextlib
 import io
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from fastai.vision.all import (
@@ -17,7 +19,8 @@ from fastai.vision.all import (
     TransformBlock,
 )
 
-from imgclf.data.images import Preprocess
+from imgclf.data import channels
+from imgclf.data.images import GREY_MEAN, GREY_STD, Preprocess
 from imgclf.data.presize import OpenImage, Presize, batch_transforms
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
@@ -61,12 +64,12 @@ def by_split(items: list[Sample]) -> tuple[list[int], list[int]]:
     return train, [i for i, s in enumerate(items) if s.split == "valid"]
 
 
-def preprocess_record(cfg: Config) -> Preprocess:
+def preprocess_record(cfg: Config, channels: Literal[1, 3] = 3) -> Preprocess:
     """What the model sees after training, resolved once and stored in every artefact."""
-    record = Preprocess(size=cfg.augment.size, resize=cfg.augment.resize)
-    if cfg.model.normalize:
-        return record
-    return Preprocess(record.size, record.resize, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    record = Preprocess(cfg.augment.size, cfg.augment.resize, channels=channels)
+    if not cfg.model.normalize:
+        return replace(record, mean=(0.0,) * channels, std=(1.0,) * channels)
+    return record if channels == 3 else replace(record, mean=GREY_MEAN, std=GREY_STD)
 
 
 def data_block(cfg: Config, dataset: Dataset, preprocess: Preprocess) -> DataBlock:
@@ -93,20 +96,24 @@ def source(dataset: Dataset) -> list[Sample]:
     return [*dataset.train, *dataset.valid]
 
 
-def build(cfg: Config, dataset: Dataset, device: torch.device) -> Loaders:
+def build(cfg: Config, dataset: Dataset, device: torch.device, pretrained: bool = True) -> Loaders:
     """DataLoaders for training and validation.
 
     The batch size is lowered to the number of training images when there are fewer: the training loader drops an
     incomplete last batch (a batch of one breaks BatchNorm), and would otherwise give none at all.
+
+    Args:
+        pretrained: Whether the model's body is: `data.channels: auto` then stays with RGB.
     """
-    preprocess = preprocess_record(cfg)
+    n_channels, why = channels.resolve(cfg, dataset, pretrained)
+    preprocess = preprocess_record(cfg, n_channels)
     batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train))
     workers = _workers(cfg, preprocess)
     dls = data_block(cfg, dataset, preprocess).dataloaders(
         source(dataset), bs=batch_size, num_workers=workers, device=device, pin_memory=device.type == "cuda"
     )
     dls.path = dataset.root  # where fastai would write; nothing of ours lets it
-    return Loaders(dls, preprocess, batch_size, workers, [note] if note else [])
+    return Loaders(dls, preprocess, batch_size, workers, [why, *([note] if note else [])])
 
 
 def choose_batch_size(wanted: int | str, n_train: int) -> tuple[int, str]:

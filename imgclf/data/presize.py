@@ -19,6 +19,7 @@ from fastai.vision.all import (
     Brightness,
     Contrast,
     PILImage,
+    PILImageBW,
     RandTransform,
     TensorImage,
     Transform,
@@ -66,9 +67,9 @@ class Presize(RandTransform):
         self.at = (random.random(), random.random()) if self.training else (0.5, 0.5)
 
     def encodes(self, x: Image.Image) -> PILImage:
-        if self.training:
-            return PILImage(resize(x, self.presize, self.preprocess.resize, self.at))
-        return PILImage(self.preprocess.fit(x))
+        p = self.preprocess
+        square = resize(x, self.presize, p.resize, self.at) if self.training else p.fit(x)
+        return PILImageBW(square.convert("L")) if p.channels == 1 else PILImage(square)
 
 
 class TrainOnly(RandTransform):

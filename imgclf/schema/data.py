@@ -64,6 +64,11 @@ class DataConfig(Section):
     corrections: str | None = Field(
         None, description="a CSV with the columns path, action (relabel or drop) and label, applied on reading"
     )
+    channels: Literal["auto", 1, 3] = Field(
+        "auto",
+        description="3: RGB; 1: grey, a pretrained first layer summed over its colours; auto: 1 where no training "
+        "image has colour and nothing is pretrained, else 3",
+    )
     on_bad_image: Literal["skip", "fail"] = Field(
         "skip", description="an image that cannot be decoded is left out and listed, or ends the run"
     )

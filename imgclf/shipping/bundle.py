@@ -179,7 +179,7 @@ def _fingerprint(text: str, state: State) -> str:
 
 def _network(state: State, record: Record) -> nn.Sequential:
     """The network of a record with these weights: strict in names, shapes, types and values."""
-    net = layers.network(record.arch, record.head)
+    net = layers.network(record.arch, record.head, record.preprocess.channels)
     expected = net.state_dict()
     _check_names(set(expected), set(state))
     for name, tensor in state.items():
@@ -188,7 +188,7 @@ def _network(state: State, record: Record) -> nn.Sequential:
             raise ModelError(f"the weights '{name}' are {have}, the model's layers need {want}")
         if tensor.is_floating_point() and not np.isfinite(tensor.numpy()).all():
             raise ModelError(f"the weights '{name}' hold NaN or infinity", "the training diverged: use a lower --lr")
-    n_out = layers.outputs(net, record.preprocess.size)
+    n_out = layers.outputs(net, record.preprocess.size, record.preprocess.channels)
     if n_out != len(record.classes):
         raise ModelError(f"the model has {n_out} outputs and {len(record.classes)} class names")
     net.load_state_dict(state, strict=True, assign=True)

@@ -225,15 +225,17 @@ def _from_bundle(path: Path, form: Format, device: str) -> Predictor:
 def _torch_forward(net: "torch.nn.Module", preprocess: Preprocess, device: str) -> Callable[[np.ndarray], np.ndarray]:
     import torch
 
+    from imgclf.shipping import layers
+
     where = _torch_device(device)
     net = net.to(where).eval()
-    mean, std = (torch.tensor(v, device=where).view(1, 3, 1, 1) for v in (preprocess.mean, preprocess.std))
+    mean, std = (torch.tensor(v, device=where).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
 
     def forward(images: np.ndarray) -> np.ndarray:
         # TF32 (cuDNN's default) would make an image's answer depend on its batch in the third decimal.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            x = torch.tensor(images, device=where).permute(0, 3, 1, 2).float().div_(255)
-            return np.asarray(net(x.sub_(mean).div_(std)).float().cpu().numpy())
+            x = layers.model_input(torch.tensor(images, device=where), mean, std)
+            return np.asarray(net(x).float().cpu().numpy())
 
     return forward
 

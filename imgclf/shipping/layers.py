@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from imgclf.data.images import luma
 from imgclf.errors import ModelError, did_you_mean
 
 MAX_SIZE = 1 << 20  # features of one layer; ImageNet-22k has 21,841 classes
@@ -100,8 +101,8 @@ def build(description: Any) -> nn.Sequential:
         return _build_all(description)
 
 
-def network(arch: str, head: Any) -> nn.Sequential:
-    """``Sequential(body, head)`` in evaluation mode, without memory: (N, 3, H, W) normalised to (N, C) logits.
+def network(arch: str, head: Any, channels: int = 3) -> nn.Sequential:
+    """``Sequential(body, head)`` in evaluation mode, without memory: (N, channels, H, W) normalised to (N, C) logits.
 
     Raises:
         ModelError: for an unknown architecture or layer.
@@ -113,10 +114,35 @@ def network(arch: str, head: Any) -> nn.Sequential:
     with torch.device("meta"):
         # The last two of a ResNet are its own pooling and classifier, which the head replaces.
         body = nn.Sequential(*list(BODIES[arch](weights=None).children())[:-2])
+        if channels != 3:
+            body[0] = _with_channels(body[0], channels)
     return nn.Sequential(body, build(head)).eval()
 
 
-def outputs(net: nn.Sequential, size: int) -> int:
+def model_input(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """uint8 RGB (N, H, W, 3) as the network takes it: float32 (N, channels, H, W), grey if it has one, normalised.
+
+    Args:
+        mean: And ``std``: (1, channels, 1, 1).
+    """
+    x = image.permute(0, 3, 1, 2).float()
+    if mean.shape[1] == 1:
+        x = luma(x[:, 0:1], x[:, 1:2], x[:, 2:3])
+    return (x / 255 - mean) / std
+
+
+def _with_channels(stem: nn.Module, channels: int) -> nn.Conv2d:
+    assert isinstance(stem, nn.Conv2d)
+    return nn.Conv2d(
+        channels, stem.out_channels, _pair(stem.kernel_size), _pair(stem.stride), _pair(stem.padding), bias=False
+    )
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return int(value[0]), int(value[1])
+
+
+def outputs(net: nn.Sequential, size: int, channels: int = 3) -> int:
     """How many classes the network answers with; runs it without memory, so that sizes that do not fit together show.
 
     Raises:
@@ -124,7 +150,7 @@ def outputs(net: nn.Sequential, size: int) -> int:
     """
     try:
         with torch.inference_mode():
-            shape = tuple(net(torch.empty(2, 3, size, size, device="meta")).shape)
+            shape = tuple(net(torch.empty(2, channels, size, size, device="meta")).shape)
     except (RuntimeError, ValueError) as e:
         raise ModelError(f"the model's layers do not fit together: {e}") from e
     if len(shape) != 2 or shape[0] != 2:

@@ -113,7 +113,7 @@ def preprocess_from(data: Any) -> Preprocess:
         ModelError: for missing or unknown keys or values no model can have.
     """
     known = {f.name for f in fields(Preprocess)}
-    if not isinstance(data, dict) or data.keys() != known:
+    if not isinstance(data, dict) or {"channels": 3, **data}.keys() != known:  # files of version 0.1 are RGB
         raise ModelError(f"the model record's 'preprocess' must have exactly the keys {', '.join(sorted(known))}")
     if not isinstance(data["mean"], list | tuple) or not isinstance(data["std"], list | tuple):
         raise ModelError("the model record's 'mean' and 'std' must be lists")
@@ -154,8 +154,11 @@ def _check_preprocess(p: Preprocess) -> None:
         raise ModelError(f"the model's image size {p.size!r:.80} is not a number of pixels from 1 to {MAX_SIDE}")
     if p.resize not in get_args(ResizeRule) or p.interpolation != "bilinear":
         raise ModelError(f"unknown resizing: {p.resize!r:.80}, {p.interpolation!r:.80}")
+    channels: Any = p.channels  # whatever the file says
+    if type(channels) is not int or channels not in (1, 3):
+        raise ModelError(f"the model's channels {channels!r:.80} are not 1 (grey) or 3 (RGB)")
     for values, least in ((p.mean, -10.0), (p.std, 1e-6)):
-        if len(values) != 3 or not all(_is_number(value) and least <= value <= 10 for value in values):
+        if len(values) != channels or not all(_is_number(value) and least <= value <= 10 for value in values):
             raise ModelError(f"the model's mean {p.mean!r:.80} or deviation {p.std!r:.80} cannot be right")
 
 

@@ -64,6 +64,7 @@ def build(
         pretrained=weights.pretrained,
         loss_func=loss_func(cfg, list(loaders.dls.vocab), task),
         opt_func=OPTIMIZERS[cfg.train.opt],
+        n_in=loaders.preprocess.channels,
         splitter=model_meta[tvm.resnet18]["split"],
         metrics=[score.make(task) for score in scores.values()],
         wd=cfg.train.wd,

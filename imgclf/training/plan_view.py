@@ -34,7 +34,7 @@ def facts(
         "classes": f"{len(classes)}: {names}",
         "images": f"{n_train:,} for training, {n_valid:,} for validation",
         "batches": f"{n_train:,} images at batch size {batch_size} = {batches} batches per epoch{left}",
-        "input": f"{preprocess.size} x {preprocess.size} pixels, {preprocess.resize}",
+        "input": f"{preprocess.size} x {preprocess.size} pixels, {preprocess.resize}, {preprocess.colours}",
         "model": f"{arch}, {'pretrained' if pretrained else 'from random weights'}",
         "device": f"{device}, {precision}; {workers} workers read images",
     }.items():

@@ -92,7 +92,7 @@ def _facts(s: Session, fitted: Fitted, temperature: float) -> list[tuple[str, st
         ("data", f"{data.root} ({s.data.samples.layout})"),
         ("images", f"{len(data.train)} for training, {len(data.valid)} for validation"),
         ("architecture", f"{s.arch.name}, {s.weights.note}"),
-        ("input", f"{s.loaders.preprocess.size} px, {s.loaders.preprocess.resize}"),
+        ("input", f"{s.loaders.preprocess.size} px, {s.loaders.preprocess.resize}, {s.loaders.preprocess.colours}"),
         ("best epoch", where),
         ("temperature", f"{temperature:.3f}"),
         ("speed", f"{fitted.images_per_second:.1f} training images a second on {s.hardware.device}"),

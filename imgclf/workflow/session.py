@@ -105,7 +105,7 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     found = weights.resolve(cfg, arch)
     terminal.warn(found.note) if found.loud else terminal.note(f"model: {arch.name}, {found.note}")
     seeding.seed(cfg, "build")
-    made = loaders.build(cfg, data.dataset, hardware.device)
+    made = loaders.build(cfg, data.dataset, hardware.device, found.pretrained)
     learn, notes = learner.build(cfg, made, arch, found, chosen, hardware)
     for note in made.notes + notes:
         terminal.note(note)

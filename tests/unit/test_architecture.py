@@ -45,6 +45,7 @@ LIGHT = [
             "checks",
             *("alike", "cache", "facts", "inspection", "leaks", "near", "reasons", "scan_cache", "survey"),
             "images",
+            "channels",
             "digits",
             "prepare",
         )

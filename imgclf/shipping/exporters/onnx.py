@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from imgclf import runs
 from imgclf.errors import ExportError
 from imgclf.shipping import bundle as bundles
+from imgclf.shipping import layers
 from imgclf.shipping.record import Record
 
 OPSET = 18  # of December 2022; read by onnxruntime from 1.14 on
@@ -35,12 +36,12 @@ class PixelsToProbs(nn.Module):
         super().__init__()
         self.net = net
         self.temperature = record.temperature
-        self.register_buffer("mean", torch.tensor(record.preprocess.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(record.preprocess.std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(record.preprocess.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(record.preprocess.std).view(1, -1, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        x = image.permute(0, 3, 1, 2).float() / 255
-        return torch.softmax(self.net((x - self.mean) / self.std) / self.temperature, 1)
+        x = layers.model_input(image, self.mean, self.std)
+        return torch.softmax(self.net(x) / self.temperature, 1)
 
 
 def export(bundle: Path, target: Path) -> Path:

@@ -82,21 +82,22 @@ def probs(file: Path, paths: Sequence[Path], classes: Sequence[str]) -> np.ndarr
 def _dataloaders(record: Record) -> Any:
     """fastai's pipeline from a file to a batch, as our preprocessing does it; holds no data."""
     from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
-    from fastai.data.transforms import IndexSplitter, IntToFloatTensor, ItemGetter, Normalize
+    from fastai.data.transforms import IndexSplitter, IntToFloatTensor, ItemGetter, Normalize, ToTensor, Transform
     from fastai.vision.augment import Resize
-    from fastai.vision.core import PILImage
+    from fastai.vision.core import PILImage, PILImageBW
 
     p = record.preprocess
     # The second `create`: exif_transpose says that it returns a Pillow image, and fastai takes it at its word.
-    upright = [PILImage.create, ImageOps.exif_transpose, PILImage.create]
+    steps = [PILImage.create, ImageOps.exif_transpose, PILImage.create, Resize(p.size, method=p.resize)]
+    if p.channels == 1:  # after the resize, as the other formats do
+        steps += [Transform(ImageOps.grayscale, order=2), Transform(PILImageBW.create, order=3)]
     block = DataBlock(
         blocks=(
-            TransformBlock(type_tfms=upright, batch_tfms=IntToFloatTensor),
+            TransformBlock(type_tfms=steps, item_tfms=ToTensor, batch_tfms=IntToFloatTensor),
             CategoryBlock(vocab=list(record.classes), sort=False),
         ),
         getters=[ItemGetter(0), ItemGetter(1)],
         splitter=IndexSplitter([1]),
-        item_tfms=Resize(p.size, method=p.resize),
         batch_tfms=[Normalize.from_stats(p.mean, p.std, cuda=False)],
     )
     # fastai finds out what its pipeline takes by running it once; `export` drops these two again.
