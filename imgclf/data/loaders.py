@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -21,6 +20,7 @@ from fastai.vision.all import (
 
 from imgclf.data import channels
 from imgclf.data.images import GREY_MEAN, GREY_STD, Preprocess
+from imgclf.data.placed import PlacedLoader
 from imgclf.data.presize import OpenImage, Presize, batch_transforms
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
@@ -110,7 +110,12 @@ def build(cfg: Config, dataset: Dataset, device: torch.device, pretrained: bool 
     batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train))
     workers = _workers(cfg, preprocess)
     dls = data_block(cfg, dataset, preprocess).dataloaders(
-        source(dataset), bs=batch_size, num_workers=workers, device=device, pin_memory=device.type == "cuda"
+        source(dataset),
+        dl_type=PlacedLoader,
+        bs=batch_size,
+        num_workers=workers,
+        device=device,
+        pin_memory=device.type == "cuda",
     )
     dls.path = dataset.root  # where fastai would write; nothing of ours lets it
     return Loaders(dls, preprocess, batch_size, workers, [why, *([note] if note else [])])
@@ -140,10 +145,10 @@ def _workers(cfg: Config, preprocess: Preprocess) -> int:
     return 0 if preprocess.size <= TINY_PIXELS else min(MAX_WORKERS, os.cpu_count() or 1)
 
 
-def reseed(dls: DataLoaders, seed: int) -> None:
-    """Make the next pass over the loaders a function of ``seed``: fastai's loader keeps a generator of its own."""
+def reseed(dls: DataLoaders, seed: int, first_batch: int = 0) -> None:
+    """Make the next pass over the loaders a function of ``seed``, the training one from ``first_batch`` on."""
     for i, dl in enumerate(dls.loaders):
-        dl.rng = random.Random(seed + i)
+        dl.place(seed + i, 0 if i else first_batch)
 
 
 class _Source(list):

@@ -20,6 +20,7 @@ from imgclf.training.best import Best, KeepBest
 from imgclf.training.display import Display
 from imgclf.training.interrupt import StopRequest
 from imgclf.training.plan import Phase, Plan
+from imgclf.training.schedule import StartAt
 from imgclf.training.seeding import SeedEpochs
 
 HISTORY_FACTS = ("phase", "epoch", "epochs", "train_loss", "valid_loss")
@@ -137,13 +138,15 @@ def fit(
     return Fitted(keep.best, watch.rows, watch.request.asked, watch.seconds, rate)
 
 
-def run_phase(learn: Learner, phase: Phase, callbacks: list[Any]) -> None:
-    """One ``fit_one_cycle`` or ``fit_flat_cos``: the same calls ``fine_tune`` and a notebook make."""
-    lrs, curve = list(phase.lrs), phase.curve
+def run_phase(learn: Learner, phase: Phase, callbacks: list[Any], epoch: int = 0, batch: int = 0) -> None:
+    """One ``fit_one_cycle`` or ``fit_flat_cos``, as in ``fine_tune``; or what is left of it from an epoch and batch on."""
+    start = StartAt(epoch, phase.epochs, batch)
+    cbs = [start, start.position, *callbacks]
+    lrs, curve, epochs = list(phase.lrs), phase.curve, phase.epochs - epoch
     if curve.shape == "flat_cos":
-        learn.fit_flat_cos(phase.epochs, lrs, pct_start=curve.pct_start, cbs=callbacks)
+        learn.fit_flat_cos(epochs, lrs, pct_start=curve.pct_start, cbs=cbs)
     else:
-        learn.fit_one_cycle(phase.epochs, lrs, pct_start=curve.pct_start, div=curve.div, cbs=callbacks)
+        learn.fit_one_cycle(epochs, lrs, pct_start=curve.pct_start, div=curve.div, cbs=cbs)
 
 
 def _judge_unfinished(learn: Learner, keep: KeepBest) -> None:

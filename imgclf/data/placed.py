@@ -1,0 +1,67 @@
+"""A loader whose randomness is a function of the place in the run: what makes a run resumable in mid-epoch, exactly."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.vision.all import TfmdDL, set_seed
+
+from imgclf.randomness import mix
+
+
+class PlacedLoader(TfmdDL):
+    """A ``TfmdDL`` that can be told where in the run it is.
+
+    Once ``place`` was called, an item's transforms draw from a seed of (place, item), and a batch's, and the training
+    step on it, from one of (place, batch). So a pass can begin at any batch without reading those before it, and the
+    number of workers changes nothing.
+    """
+
+    seed: int | None = None
+    first_batch = 0
+
+    def place(self, seed: int, first_batch: int = 0) -> None:
+        """Make the next pass a function of ``seed``, beginning at batch ``first_batch``."""
+        self.rng = random.Random(seed)  # fastai's order of the items
+        self.seed, self.first_batch = seed, first_batch
+        self.fake_l.generator = torch.Generator().manual_seed(seed)  # torch draws the workers' seeds from it
+
+    def get_idxs(self) -> list[int]:
+        idxs: list[int] = super().get_idxs()
+        return idxs[self.first_batch * (self.bs or 1) :]
+
+    def do_item(self, s: int) -> Any:
+        if self.seed is None:
+            return super().do_item(s)
+        with seeded(mix(self.seed, "item", s)):
+            return super().do_item(s)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.seed is None:
+            yield from super().__iter__()
+            return
+        seed, batch = self.seed, self.first_batch
+        set_seed(mix(seed, "batch", batch))
+        for made in super().__iter__():
+            yield made
+            batch += 1
+            set_seed(mix(seed, "batch", batch))
+        self.first_batch = 0
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Python, NumPy and torch (CPU) inside the block; the states from before return after it."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
