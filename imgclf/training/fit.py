@@ -139,7 +139,7 @@ def fit(
 
 
 def run_phase(learn: Learner, phase: Phase, callbacks: list[Any], epoch: int = 0, batch: int = 0) -> None:
-    """One ``fit_one_cycle`` or ``fit_flat_cos``, as in ``fine_tune``; or what is left of it from an epoch and batch on."""
+    """One ``fit_one_cycle`` or ``fit_flat_cos``, as in ``fine_tune``; or what is left of it from a batch on."""
     start = StartAt(epoch, phase.epochs, batch)
     cbs = [start, start.position, *callbacks]
     lrs, curve, epochs = list(phase.lrs), phase.curve, phase.epochs - epoch
