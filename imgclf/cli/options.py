@@ -7,7 +7,7 @@ looks for options.
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,8 +61,8 @@ class Settings:
     assignments: list[str]
     terminal: Terminal
 
-    def load(self) -> "Loaded":
-        """The configuration: file, then flags, then ``--set``."""
+    def load(self, more: Iterable[Any] = ()) -> "Loaded":
+        """The configuration: file, then flags, then ``--set``, then ``more``."""
         from imgclf.config import Override, load, parse_set
 
         given = [
@@ -70,7 +70,7 @@ class Settings:
             for name, value in self.flags.items()
             if value is not None and value is not False
         ]
-        return load(self.config, [*given, *map(parse_set, self.assignments)])
+        return load(self.config, [*given, *map(parse_set, self.assignments), *more])
 
 
 def _is_number(name: str, value: Any) -> bool:

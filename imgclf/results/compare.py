@@ -82,7 +82,7 @@ def compare(candidates: Sequence[Candidate]) -> Verdict:
     best = min(candidates, key=lambda c: (c.error_rate, c.params))
     worse = {p.a if p.b == best.name else p.b for p in pairs if best.name in (p.a, p.b) and p.p_holm < LEVEL}
     chosen = min((c for c in candidates if c.name not in worse), key=lambda c: (c.params, c.error_rate))
-    return Verdict(pairs, best.name, chosen.name, _why(chosen, best, pairs))
+    return Verdict(pairs, best.name, chosen.name, _why(chosen, best, candidates, pairs))
 
 
 def _pairs(candidates: Sequence[Candidate]) -> list[Pair]:
@@ -94,13 +94,13 @@ def _pairs(candidates: Sequence[Candidate]) -> list[Pair]:
     return [Pair(*facts, p, adj) for facts, p, adj in zip(counts, p_values, holm(p_values), strict=True)]
 
 
-def _why(chosen: Candidate, best: Candidate, pairs: Sequence[Pair]) -> str:
+def _why(chosen: Candidate, best: Candidate, candidates: Sequence[Candidate], pairs: Sequence[Pair]) -> str:
     n = len(best.right)
     if chosen is best:
-        return (
-            f"lowest error of all ({best.error_rate:.4f} on {n} images), and every smaller model is significantly "
-            "worse (exact McNemar tests, Holm's correction, 5 %)"
-        )
+        lowest = f"lowest error of all ({best.error_rate:.4f} on {n} images), and "
+        if all(best.params <= c.params for c in candidates):
+            return f"{lowest}no other model is smaller"
+        return f"{lowest}every smaller model is significantly worse (exact McNemar tests, Holm's correction, 5 %)"
     pair = next(p for p in pairs if {p.a, p.b} == {chosen.name, best.name})
     theirs, own = (pair.only_b, pair.only_a) if pair.a == chosen.name else (pair.only_a, pair.only_b)
     return (

@@ -80,3 +80,10 @@ def test_correction_is_for_all_pairs():
     assert alone.recommended == "l"
     third = candidate("x", 9, range(100, 104))
     assert compare([small, large, third]).recommended == "s"
+
+
+def test_the_reason_says_so_when_nothing_is_smaller():
+    right = np.ones(20, bool)
+    verdict = compare([Candidate("small", 1, right), Candidate("large", 2, ~right)])
+    assert verdict.recommended == "small"
+    assert verdict.why.endswith("no other model is smaller")
