@@ -139,7 +139,7 @@ def _assign(units: list[Unit], chosen: set[str]) -> list[Sample]:
     """Samples with their split; a unit that holds all images of a class returns to training."""
     staying = {label for unit in units for s in unit if s.path not in chosen for label in s.labels}
     back: set[str] = set()
-    for unit in units:
+    for unit in reversed(units):
         own = {label for s in unit for label in s.labels}
         if not own <= staying:
             back |= {s.path for s in unit}
