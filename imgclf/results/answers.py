@@ -2,10 +2,15 @@
 
 import csv
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from imgclf.data.labels import join
 from imgclf.errors import ModelError
+from imgclf.results import multilabel, thresholds
 from imgclf.results.evaluate import Predictions
 
 COLUMNS = ("path", "target", "pred", "prob")
@@ -13,7 +18,11 @@ COLUMNS = ("path", "target", "pred", "prob")
 
 @dataclass(frozen=True)
 class Answer:
-    """The true and the predicted class of one image, by name, and the probability of the predicted one."""
+    """The true and the predicted class of one image, by name, and the probability of the predicted one.
+
+    With several labels an image: its labels in one cell (``data.labels.parse`` takes them apart), and the highest
+    probability of any label.
+    """
 
     target: str
     pred: str
@@ -29,11 +38,22 @@ def to_csv(predictions: Predictions) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    classes, probs = predictions.classes, predictions.probs
-    for path, target, row in zip(predictions.paths, predictions.targets, probs, strict=True):
-        best = int(row.argmax())
-        writer.writerow([path, classes[target], classes[best], f"{row[best]:.6f}"])
+    probs = predictions.probs
+    cells = _label_sets(predictions, probs) if predictions.task == "multi" else _classes(predictions, probs)
+    for path, (target, pred), row in zip(predictions.paths, cells, probs, strict=True):
+        writer.writerow([path, target, pred, f"{row.max():.6f}"])
     return stream.getvalue()
+
+
+def _classes(predictions: Predictions, probs: np.ndarray) -> Iterator[tuple[str, str]]:
+    for target, best in zip(predictions.targets, probs.argmax(1), strict=True):
+        yield predictions.classes[target], predictions.classes[best]
+
+
+def _label_sets(predictions: Predictions, probs: np.ndarray) -> Iterator[tuple[str, str]]:
+    given = thresholds.decide(probs, predictions.thresholds)
+    for target, pred in zip(predictions.targets, given, strict=True):
+        yield join(multilabel.names(predictions.classes, target)), join(multilabel.names(predictions.classes, pred))
 
 
 def read_csv(path: Path) -> dict[str, Answer]:

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from imgclf.errors import DataError, ModelError
-from imgclf.results import calibration, metrics
+from imgclf.results import calibration, metrics, multilabel
 from imgclf.results.metrics import Interval
-
-FEW_IMAGES = 30
 
 
 @dataclass(frozen=True)
@@ -20,10 +18,13 @@ class Predictions:
     Args:
         paths: The N images.
         logits: (N, C) float32, before the temperature.
-        targets: (N,) int64, the true class numbers.
+        targets: (N,) int64, the true class numbers; with several labels an image (N, C) of 0 and 1.
         classes: The C names.
         temperature: Divides the logits. None: the artefact gives calibrated probabilities only, and
-            ``logits`` are their logarithms; what it was before calibration is then unknown.
+            ``logits`` are their logarithms (with several labels an image their log-odds); what it was before
+            calibration is then unknown.
+        task: ``multi`` with several labels an image.
+        thresholds: With several labels: the probability from which on each label is given; None: 0.5 each.
     """
 
     paths: tuple[str, ...]
@@ -31,11 +32,14 @@ class Predictions:
     targets: np.ndarray
     classes: tuple[str, ...]
     temperature: float | None
+    task: Literal["single", "multi"] = "single"
+    thresholds: tuple[float, ...] | None = None
 
     @property
     def probs(self) -> np.ndarray:
-        """Calibrated probabilities (N, C) float32."""
-        return calibration.softmax(self.logits, 1.0 if self.temperature is None else self.temperature)
+        """Calibrated probabilities (N, C) float32; with several labels an image each label has its own."""
+        to_probs = calibration.sigmoid if self.task == "multi" else calibration.softmax
+        return to_probs(self.logits, 1.0 if self.temperature is None else self.temperature)
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,8 @@ class Evaluation:
         return {key: value for key, value in data.items() if key != "top5_accuracy" or value is not None}
 
 
-def evaluate(predictions: Predictions, top_losses: int = 20) -> Evaluation:
-    """Judge the predictions.
+def evaluate(predictions: Predictions, top_losses: int = 20) -> Any:
+    """Judge the predictions: an ``Evaluation``, with several labels an image a ``MultiEvaluation``.
 
     Args:
         top_losses: How many of the images with the highest loss to list.
@@ -80,6 +84,12 @@ def evaluate(predictions: Predictions, top_losses: int = 20) -> Evaluation:
         ModelError: if the model gave something that is not a number.
     """
     _check(predictions)
+    if predictions.task == "multi":
+        return multilabel.evaluate(predictions, top_losses)
+    return _single(predictions, top_losses)
+
+
+def _single(predictions: Predictions, top_losses: int) -> Evaluation:
     probs, targets, classes = predictions.probs, predictions.targets, predictions.classes
     accuracy = metrics.accuracy(probs, targets)
     counts = metrics.confusion(probs, targets, len(classes))
@@ -145,7 +155,7 @@ def _warnings(accuracy: Interval, majority: Interval, support: np.ndarray, class
         found.append(f"no better than {always}")
     elif accuracy.low <= majority.value:
         found.append(f"not clearly better than {always}: that is within the interval")
-    if accuracy.n < FEW_IMAGES:
+    if accuracy.n < metrics.FEW_IMAGES:
         found.append(f"only {accuracy.n} images: the accuracy may lie anywhere in its interval")
     missing = [name for name, n in zip(classes, support, strict=True) if n == 0]
     if missing:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+FEW_IMAGES = 30  # below, an interval is too wide to say much
+
 
 @dataclass(frozen=True)
 class Interval:

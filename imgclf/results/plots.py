@@ -28,6 +28,7 @@ PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#666666"
 CYCLE = (ORANGE, GREEN, RED, PURPLE, SKY)
 DPI = 120
 ANNOTATED, NAMED = 20, 60  # most classes with a number in each cell, and with their names at the edges
+LABELS = 40  # most bars
 NOT_METRICS = frozenset(
     ["phase", "epoch", "epochs", "train_loss", "valid_loss", "lr", "seconds", "images_per_second", "best"]
 )
@@ -114,8 +115,36 @@ def confusion_plot(confusion: Sequence[Sequence[int]], classes: Sequence[str], p
     return _save(figure, path)
 
 
+def per_label_plot(per_class: list[dict[str, Any]], path: Path) -> Path:
+    """Average precision and F1 of each label as bars, the worst above; at most 40, and none that no image has.
+
+    Args:
+        per_class: Rows of ``MultiEvaluation.per_class``.
+    """
+    judged = sorted((row for row in per_class if row["ap"] is not None), key=lambda row: row["ap"])
+    shown = judged[:LABELS]
+    names = [f"{_short(row['class'])} ({row['n']})" for row in shown]
+    figure, (axes,) = _figure(7, 1.6 + 0.3 * max(len(shown), 4))
+    cut = f"the {len(shown)} worst of {len(judged)} labels" if len(judged) > len(shown) else "worst first"
+    axes.set(title=f"Labels, {cut}", xlabel="average precision, F1", xlim=(0, 1.02), ylabel="label (its images)")
+    if not shown:
+        _say(axes, "no image has a label")
+        return _save(figure, path)
+    at = np.arange(len(shown))
+    axes.barh(at - 0.2, [row["ap"] for row in shown], 0.38, color=BLUE, label="average precision")
+    axes.barh(at + 0.2, [row["f1"] for row in shown], 0.38, color=ORANGE, label="F1 at the label's threshold")
+    axes.set_yticks(at, names, fontsize=9)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return _save(figure, path)
+
+
 def reliability_plot(rows_before: list[dict[str, Any]] | None, rows_after: list[dict[str, Any]], path: Path) -> Path:
     """Accuracy over confidence: on the diagonal the model is as good as it says. Larger dots: more images.
+
+    With several labels an image: how often a label is there over the probability given to it.
 
     Args:
         rows_before: Those of ``calibration.reliability`` without the temperature; None where it is unknown.
@@ -130,7 +159,13 @@ def reliability_plot(rows_before: list[dict[str, Any]] | None, rows_after: list[
             share = np.array([r["n"] for r in rows]) / sum(r["n"] for r in rows)
             axes.plot(across, up, style, color=colour, linewidth=1, markersize=4, label=name)
             axes.scatter(across, up, 250 * share, color=colour, marker=style[0], alpha=0.6)
-    axes.set(title="Reliability", xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(-0.02, 1.04))
+    axes.set(
+        title="Reliability",
+        xlabel="probability it gives",
+        ylabel="how often it is right",
+        xlim=(0, 1.02),
+        ylim=(-0.02, 1.04),
+    )
     axes.set_aspect("equal")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return _save(figure, path)
@@ -140,22 +175,22 @@ def top_losses_plot(top_losses: list[dict[str, Any]], root: Path, path: Path, n:
     """Thumbnails of the ``n`` images with the highest loss, under their labels, predictions and figures.
 
     Args:
-        top_losses: Rows of ``Evaluation.top_losses``.
+        top_losses: Rows of ``top_losses`` of an evaluation.
         root: What their paths are relative to.
     """
     shown = top_losses[:n]
     columns = min(max(len(shown), 1), 4)
     lines = -(-len(shown) // columns) or 1
     figure, panels = _figure(max(2.6 * columns, 5.2), 3 * lines + 0.5, rows=lines, columns=columns)
-    figure.suptitle("Top losses: label / prediction, its probability / loss", fontsize=11)
+    several = any("labels" in row for row in shown)
+    what = "labels / given labels, highest probability" if several else "label / prediction, its probability"
+    figure.suptitle(f"Top losses: {what} / loss", fontsize=11)
     for axes in panels:
         axes.axis("off")
         axes.set_anchor("N")
     for axes, row in zip(panels, shown, strict=False):
-        axes.set_title(
-            f"{_short(row['label'], 18)} /\n{_short(row['pred'], 18)}\n{row['prob']:.2f} / {row['loss']:.2f}",
-            fontsize=9,
-        )
+        label, pred = (_short(row[key] or "(no label)", 26 if "labels" in row else 18) for key in ("label", "pred"))
+        axes.set_title(f"{label} /\n{pred}\n{row['prob']:.2f} / {row['loss']:.2f}", fontsize=9)
         _thumbnail(axes, root / row["path"])
     return _save(figure, path)
 

@@ -16,6 +16,7 @@ PAIRS = 15  # most confused pairs listed
 CAPTIONS = {
     "history": "Losses and metrics over the epochs",
     "confusion": "Which class was taken for which",
+    "labels": "How well each label is found",
     "reliability": "Is it right as often as it says?",
     "top_losses": "The images with the highest loss",
     "lr_find": "Learning-rate finder",
@@ -94,7 +95,8 @@ def write_report(
 
     Args:
         facts: What was trained on what: names and values, in the order shown.
-        evaluation: ``Evaluation.to_dict()``; None leaves its sections out. Its warnings are shown too.
+        evaluation: ``to_dict()`` of an ``Evaluation`` or ``MultiEvaluation``; None leaves its sections out. Its
+            warnings are shown too.
         history: Rows of ``history.csv``.
         plots: Pictures in the order shown, as they are named by this package; missing ones are passed over.
         warnings: What the reader must know first.
@@ -134,14 +136,27 @@ def _section(heading: str, content: str) -> str:
 
 def _figures(evaluation: dict[str, Any]) -> str:
     """The headline figures as cards."""
-    cards = [
-        ("accuracy", _number(evaluation["accuracy"]["value"]), _interval(evaluation["accuracy"])),
-        ("error rate", _number(evaluation["error_rate"]), f"on {evaluation['n']} images"),
-    ]
+    accuracy, found = evaluation["accuracy"], _number(evaluation["accuracy"]["value"])
+    if "mAP" in evaluation:
+        cards = [
+            ("all labels right", found, f"on {evaluation['n']} images; {_interval(accuracy)}"),
+            ("mAP", _number(evaluation["mAP"]), "mean average precision of the labels"),
+            ("micro F1", _number(evaluation["micro_f1"]), "every decision counts the same"),
+            ("right decisions", _number(evaluation["accuracy_multi"]), "of all labels of all images"),
+        ]
+    else:
+        error = ("error rate", _number(evaluation["error_rate"]), f"on {evaluation['n']} images")
+        cards = [("accuracy", found, _interval(accuracy)), error]
     if top5 := evaluation.get("top5_accuracy"):
         cards.append(("top-5 accuracy", _number(top5["value"]), _interval(top5)))
     if "macro_f1" in evaluation:
-        cards.append(("macro F1", _number(evaluation["macro_f1"]), "every class counts the same"))
+        cards.append(
+            (
+                "macro F1",
+                _number(evaluation["macro_f1"]),
+                "every label counts the same" if "mAP" in evaluation else "every class counts the same",
+            )
+        )
     before = evaluation.get("ece_before")
     note = "expected" if before is None else f"{_number(before)} before calibration"
     cards.append(("calibration error", _number(evaluation["ece_after"]), note))
@@ -180,10 +195,12 @@ def _picture(path: Path) -> str:
 def _evaluation(evaluation: dict[str, Any]) -> str:
     pairs = [[p["n"], p["truth"], p["predicted"]] for p in evaluation.get("most_confused", [])[:PAIRS]]
     top = [
-        [r["path"], r["label"], r["pred"], _number(r["prob"]), _number(r["loss"], 2)] for r in evaluation["top_losses"]
+        [r["path"], r["label"] or "–", r["pred"] or "–", _number(r["prob"]), _number(r["loss"], 2)]
+        for r in evaluation["top_losses"]
     ]
+    rows = evaluation["per_class"]
     parts = [
-        _section("Classes", _classes(evaluation["per_class"])),
+        _section("Labels", _labels(rows)) if "mAP" in evaluation else _section("Classes", _classes(rows)),
         _section("Most confused", _table(["times", "label", "prediction"], pairs, numeric={0})),
         _section("Top losses", _table(["image", "label", "prediction", "prob", "loss"], top, numeric={3, 4})),
     ]
@@ -199,6 +216,16 @@ def _classes(rows: Iterable[dict[str, Any]]) -> str:
         share, precision, f1 = (_number(row[key]) for key in ("recall", "precision", "f1"))
         cells.append([row["class"], row["n"], share, between, precision, f1])
     return _table(["class", "n", "recall", "95 % interval", "precision", "F1"], cells, numeric={1, 2, 3, 4, 5})
+
+
+def _labels(rows: Iterable[dict[str, Any]]) -> str:
+    """Every label with its threshold and its counts."""
+    figures, counts = ("ap", "f1", "precision", "recall", "threshold"), ("tp", "fp", "fn", "tn")
+    cells = [
+        [row["class"], row["n"], *(_number(row[key]) for key in figures), *(row[key] for key in counts)] for row in rows
+    ]
+    columns = ["label", "images", "AP", "F1", "precision", "recall", "threshold", "TP", "FP", "FN", "TN"]
+    return _table(columns, cells, numeric=set(range(1, len(columns))))
 
 
 def _history(rows: Sequence[dict[str, Any]]) -> str:

@@ -1,26 +1,30 @@
 """An evaluation for a terminal."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from imgclf.console import table
+from imgclf.console import cell, table
 from imgclf.results.evaluate import Evaluation
 from imgclf.results.metrics import Interval
+from imgclf.results.multilabel import MultiEvaluation
 
 MOST_CLASSES, WORST = 20, 10
 SHOWN = 5
+NONE = "(no label)"
 
 
-def evaluation_tables(evaluation: Evaluation) -> Group:
+def evaluation_tables(evaluation: Evaluation | MultiEvaluation) -> Group:
     """Headline, classes, confused pairs, top losses and warnings, an empty line between them."""
+    several = isinstance(evaluation, MultiEvaluation)
     parts = [
         headline(evaluation),
-        _classes(evaluation.per_class),
-        _confused(evaluation.most_confused),
+        _labels(evaluation.per_class) if several else _classes(evaluation.per_class),
+        None if isinstance(evaluation, MultiEvaluation) else _confused(evaluation.most_confused),
         _top_losses(evaluation.top_losses),
         _warnings(evaluation.warnings),
     ]
@@ -28,15 +32,37 @@ def evaluation_tables(evaluation: Evaluation) -> Group:
     return Group(*spaced[1:])
 
 
-def headline(evaluation: Evaluation) -> Text:
+def headline(evaluation: Evaluation | MultiEvaluation) -> Text:
     """``accuracy 0.941 (0.905–0.964, n=244), error rate 0.059``, and what goes with it on the lines below."""
+    if isinstance(evaluation, MultiEvaluation):
+        return _headline_of_several(evaluation)
     first = f"accuracy {with_interval(evaluation.accuracy)}, error rate {evaluation.error_rate:.3f}"
     lines = [f"macro F1 {evaluation.macro_f1:.3f}"]
     if evaluation.top5_accuracy is not None:
         lines.append(f"top-5 accuracy {with_interval(evaluation.top5_accuracy)}")
-    before = "" if evaluation.ece_before is None else f", {evaluation.ece_before:.3f} before calibration"
-    lines.append(f"calibration error {evaluation.ece_after:.3f}{before}")
+    lines.append(_calibration(evaluation))
     return Text.assemble((first, "bold"), *(f"\n{line}" for line in lines))
+
+
+def _headline_of_several(evaluation: MultiEvaluation) -> Text:
+    lines = [
+        f"mAP {_figure(evaluation.mean_ap)}, macro F1 {_figure(evaluation.macro_f1)}, "
+        f"micro F1 {_figure(evaluation.micro_f1)}",
+        f"right label decisions {evaluation.accuracy_multi:.3f}",
+        _calibration(evaluation),
+    ]
+    first = f"all labels right {with_interval(evaluation.accuracy)}"
+    return Text.assemble((first, "bold"), *(f"\n{line}" for line in lines))
+
+
+def _calibration(evaluation: Evaluation | MultiEvaluation) -> str:
+    before = "" if evaluation.ece_before is None else f", {evaluation.ece_before:.3f} before calibration"
+    return f"calibration error {evaluation.ece_after:.3f}{before}"
+
+
+def _figure(value: float | None) -> str:
+    """Three decimals, or as the console shows that there is no number."""
+    return f"{value:.3f}" if value is not None and isfinite(value) else cell(None)
 
 
 def with_interval(interval: Interval) -> str:
@@ -56,6 +82,18 @@ def _classes(rows: list[dict[str, Any]]) -> RenderableType:
     return _right(table(title, ["class", "n", "precision", "recall", "F1"], cells), (1, 2, 3, 4))
 
 
+def _labels(rows: list[dict[str, Any]]) -> RenderableType:
+    title = "Labels"
+    if len(rows) > MOST_CLASSES:
+        judged = sorted((row for row in rows if row["ap"] is not None), key=lambda row: row["ap"])[:WORST]
+        title = f"The {len(judged)} worst of {len(rows)} labels by AP"
+        rows = judged
+    figures = [[_figure(row[key]) for key in ("ap", "f1", "precision", "recall", "threshold")] for row in rows]
+    cells = [[row["class"], row["n"], *cells] for row, cells in zip(rows, figures, strict=True)]
+    columns = ["label", "n", "AP", "F1", "precision", "recall", "threshold"]
+    return _right(table(title, columns, cells), range(1, len(columns)))
+
+
 def _confused(pairs: list[dict[str, Any]]) -> RenderableType | None:
     if not pairs:
         return None
@@ -67,7 +105,10 @@ def _top_losses(found: list[dict[str, Any]]) -> RenderableType | None:
     """Names and path below each other: side by side they would be cut to pieces in a narrow window."""
     if not found:
         return None
-    rows = [[f"{r['loss']:.2f}", f"{r['prob']:.3f}", f"{r['label']} → {r['pred']}\n{r['path']}"] for r in found[:SHOWN]]
+    rows = [
+        [f"{r['loss']:.2f}", f"{r['prob']:.3f}", f"{r['label'] or NONE} → {r['pred'] or NONE}\n{r['path']}"]
+        for r in found[:SHOWN]
+    ]
     return _right(table("Top losses", ["loss", "prob", "label → prediction, image"], rows), (0, 1))
 
 

@@ -4,10 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgclf.results.calibration import (
+    binary_cross_entropies,
     cross_entropy,
     expected_calibration_error,
     fit_temperature,
     reliability,
+    sigmoid,
     softmax,
 )
 
@@ -110,3 +112,52 @@ def test_reliability_rows():
     assert [(r["low"], r["high"], r["n"], r["accuracy"]) for r in rows] == [(0, 0.5, 1, 1.0), (0.5, 1.0, 2, 0.5)]
     assert rows[1]["confidence"] == pytest.approx(0.95)
     assert reliability(np.zeros((0, 2)), np.zeros(0, dtype=int)) == []
+
+
+def several(temperature: float, n: int = 3000, c: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """As ``overconfident``, with several labels an image."""
+    rng = np.random.default_rng(8)
+    honest = rng.normal(-1, 2, size=(n, c))
+    return (honest * temperature).astype(np.float32), (rng.random((n, c)) < sigmoid(honest)).astype(np.int64)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5, 6.0])
+def test_with_several_labels_a_known_temperature_is_recovered(temperature):
+    logits, targets = several(temperature)
+    found = fit_temperature(logits, targets)
+    assert found == pytest.approx(temperature, rel=0.06)
+    assert fit_temperature(logits, targets.astype(float)) == found
+    assert expected_calibration_error(sigmoid(logits, found), targets) < 0.02
+
+
+def test_with_several_labels_the_safe_values():
+    logits, targets = several(2.0, n=500)
+    assert fit_temperature(logits[:9], targets[:9]) == 1.0
+    assert fit_temperature(np.zeros((40, 4)), np.arange(160).reshape(40, 4) % 2) == 1.0
+    broken = np.vstack([logits, [[np.nan] * 4]])
+    assert fit_temperature(broken, np.vstack([targets, [[0] * 4]])) == fit_temperature(logits, targets)
+    assert fit_temperature(logits[:, :1], targets[:, :1]) == pytest.approx(2, rel=0.2)  # one label or none
+
+
+def test_with_several_labels_all_right_does_not_mean_certain():
+    targets = np.arange(300).reshape(100, 3) % 2
+    found = fit_temperature(targets - 0.5, targets)
+    assert sigmoid(np.array([[0.5]]), found).item() == pytest.approx(101 / 102, abs=1e-3)
+    assert fit_temperature((targets - 0.5) * 60, targets) == 1.0
+
+
+def test_sigmoid_and_its_loss_survive_huge_logits():
+    logits = np.array([[1e4, -1e4, np.inf, -np.inf]])
+    assert sigmoid(logits).tolist() == [[1, 0, 1, 0]]
+    assert binary_cross_entropies(logits, np.array([[1, 0, 1, 0]])).tolist() == [[0, 0, 0, 0]]
+    assert binary_cross_entropies(logits, np.array([[0, 1, 0, 1]]), 2.0).tolist() == [[5000, 5000, np.inf, np.inf]]
+    assert np.isnan(sigmoid(np.array([[np.nan]]))).all()
+
+
+def test_with_several_labels_the_probability_of_a_label_is_measured():
+    probs, targets = np.tile([0.1, 0.9], (10, 1)), np.tile([0, 1], (10, 1))
+    targets[0] = [1, 0]  # once in ten times otherwise: as good as it says
+    assert expected_calibration_error(probs, targets) == pytest.approx(0, abs=1e-9)
+    assert [(r["n"], r["accuracy"]) for r in reliability(probs, targets)] == [(10, 0.1), (10, 0.9)]
+    assert expected_calibration_error(probs, 1 - targets) == pytest.approx(0.8)
+    assert np.isnan(expected_calibration_error(np.zeros((0, 2)), np.zeros((0, 2))))
