@@ -73,7 +73,10 @@ def _write(predictor: "Predictor", rows: Iterator[dict[str, Any]], form: str, te
     if form == "csv":
         return _write_csv(predictor, rows)
     everything = list(rows)
-    terminal.result(None, table(None, ["file", "label", "prob", "then"], [_cells(row) for row in everything]))
+    several = predictor.task == "multi"
+    heads = ["file", "labels", "then"] if several else ["file", "label", "prob", "then"]
+    cells = [_cells_of_several(row) if several else _cells(row) for row in everything]
+    terminal.result(None, table(None, heads, cells))
     return sum("error" in row for row in everything)
 
 
@@ -83,13 +86,16 @@ def _line(text: str, row: dict[str, Any]) -> bool:
 
 
 def _write_csv(predictor: "Predictor", rows: Iterator[dict[str, Any]]) -> int:
+    from imgclf.data.labels import join
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["path", "label", "prob", "error", *predictor.classes])
+    several = predictor.task == "multi"
+    writer.writerow(["path", *(["labels"] if several else ["label", "prob"]), "error", *predictor.classes])
     bad = 0
     for row in rows:
         probs = row.get("probs", {})
-        facts = [row["path"], row.get("label"), row.get("prob"), row.get("error")]
-        writer.writerow([*facts, *(probs.get(name) for name in predictor.classes)])
+        found = [join(row.get("labels", ()))] if several else [row.get("label"), row.get("prob")]
+        writer.writerow([row["path"], *found, row.get("error"), *(probs.get(name) for name in predictor.classes)])
         bad += "error" in row
     return bad
 
@@ -97,5 +103,17 @@ def _write_csv(predictor: "Predictor", rows: Iterator[dict[str, Any]]) -> int:
 def _cells(row: dict[str, Any]) -> list[Any]:
     if "error" in row:
         return [row["path"], f"unreadable: {row['error']}", "", ""]
-    rest = list(row["probs"].items())[1:3]
-    return [row["path"], row["label"], f"{row['prob']:.3f}", ", ".join(f"{name} {p:.3f}" for name, p in rest)]
+    return [row["path"], row["label"], f"{row['prob']:.3f}", _shown(list(row["probs"].items())[1:3])]
+
+
+def _cells_of_several(row: dict[str, Any]) -> list[Any]:
+    if "error" in row:
+        return [row["path"], f"unreadable: {row['error']}", ""]
+    found = [(name, row["probs"].get(name)) for name in row["labels"]]
+    others = [(name, p) for name, p in row["probs"].items() if name not in row["labels"]]
+    return [row["path"], _shown(found) or "none", _shown(others[:2])]
+
+
+def _shown(named: list[tuple[str, float | None]]) -> str:
+    """Names with their probabilities, as far as `--top-k` left them."""
+    return ", ".join(name if p is None else f"{name} {p:.3f}" for name, p in named)

@@ -17,13 +17,14 @@ import numpy as np
 from imgclf import runs
 from imgclf.data.images import SUFFIXES, Preprocess, decode
 from imgclf.errors import DataError, ModelError, UserError
-from imgclf.shipping.record import check_classes, parse, preprocess_from
+from imgclf.shipping import prediction
+from imgclf.shipping.prediction import Prediction
+from imgclf.shipping.record import Task, check_classes, check_task, parse, preprocess_from
 
 if TYPE_CHECKING:
     import torch
 
 Format = Literal["bundle", "safetensors", "onnx"]
-LEAST_PROB = 1e-30  # the smallest probability a logarithm is taken of
 
 FORMS = (
     f"models are: a run folder or bundle folder (it holds {runs.WEIGHTS}), "
@@ -32,40 +33,16 @@ FORMS = (
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """The answer for one file: probabilities (C,) and logits (C,) float32, or why there is none."""
-
-    path: Path
-    label: str | None = None
-    prob: float | None = None
-    probs: np.ndarray | None = None
-    logits: np.ndarray | None = None
-    error: str | None = None
-
-    def to_row(self, classes: tuple[str, ...], top_k: int | None = None) -> dict[str, Any]:
-        """Plain values: ``{"path", "label", "prob", "probs": {class: p}}``, or ``{"path", "error"}``.
-
-        The classes come with the most probable first.
-
-        Args:
-            top_k: How many classes to keep; None: all.
-        """
-        if self.probs is None:
-            return {"path": str(self.path), "error": self.error}
-        best = np.argsort(-self.probs, kind="stable")[:top_k]
-        probs = {classes[i]: float(self.probs[i]) for i in best}
-        return {"path": str(self.path), "label": self.label, "prob": self.prob, "probs": probs}
-
-
-@dataclass(frozen=True)
 class Predictor:
     """A model ready for use.
 
     Attributes:
         name: Of the run folder or file.
-        temperature: What the logits are divided by before the softmax; None where the file's own answers are
-            calibrated already (ONNX).
+        temperature: What the logits are divided by before the softmax (several labels: sigmoid); None where the file's
+            own answers are calibrated already (ONNX).
         forward: uint8 RGB images (N, S, S, 3) to float32 logits (N, C).
+        task: ``multi``: an image has any number of labels.
+        thresholds: For ``multi`` the least probability of each class at which an image has that label; else None.
     """
 
     name: str
@@ -74,9 +51,11 @@ class Predictor:
     format: Format
     temperature: float | None
     forward: Callable[[np.ndarray], np.ndarray] = field(repr=False, compare=False)
+    task: Task = "single"
+    thresholds: tuple[float, ...] | None = None
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """(N, S, S, 3) uint8 RGB to (N, C) float32, uncalibrated (ONNX: the logarithm of the probabilities).
+        """(N, S, S, 3) uint8 RGB to (N, C) float32, uncalibrated (ONNX: what the file's probabilities come from).
 
         Raises:
             ValueError: for another shape or type: scaling and normalising are this method's work, not the caller's.
@@ -89,8 +68,8 @@ class Predictor:
         return self.forward(images)
 
     def probs(self, images: np.ndarray) -> np.ndarray:
-        """(N, S, S, 3) uint8 RGB to (N, C) float32: calibrated, each row sums to 1."""
-        return self._calibrated(self.logits(images))
+        """(N, S, S, 3) uint8 RGB to (N, C) float32: calibrated; for one label an image each row sums to 1."""
+        return prediction.calibrated(self.logits(images), self.temperature, self.task)
 
     def predict(
         self,
@@ -129,19 +108,12 @@ class Predictor:
     def _answer(self, batch: "list[tuple[Path, np.ndarray | str]]") -> Iterator[Prediction]:
         images = [image for _, image in batch if not isinstance(image, str)]
         logits = self.logits(np.stack(images)) if images else np.zeros((0, len(self.classes)), np.float32)
-        answers = iter(zip(logits, self._calibrated(logits), strict=True))
+        answers = iter(zip(prediction.calibrated(logits, self.temperature, self.task), logits, strict=True))
         for path, image in batch:
             if isinstance(image, str):
                 yield Prediction(path, error=image)
             else:
-                row, probs = next(answers)
-                best = int(probs.argmax())
-                yield Prediction(path, self.classes[best], float(probs[best]), probs, row)
-
-    def _calibrated(self, logits: np.ndarray) -> np.ndarray:
-        scaled = logits / np.float32(self.temperature or 1.0)
-        odds = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)
+                yield prediction.answer(path, *next(answers), self.classes, self.thresholds)
 
 
 def load(model: str | Path, device: str = "cpu") -> Predictor:
@@ -219,7 +191,9 @@ def _from_bundle(path: Path, form: Format, device: str) -> Predictor:
     net, record = bundle.load(path)
     forward = _torch_forward(net, record.preprocess, device)
     name = path.resolve().name
-    return Predictor(name, record.classes, record.preprocess, form, record.temperature, forward)
+    return Predictor(
+        name, record.classes, record.preprocess, form, record.temperature, forward, record.task, record.cutoffs
+    )
 
 
 def _torch_forward(net: "torch.nn.Module", preprocess: Preprocess, device: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -260,13 +234,15 @@ def _from_onnx(path: Path, device: str) -> Predictor:
         raise ModelError(f"{path} was not exported by imgclf: it does not say its classes and preprocessing", FORMS)
     classes = check_classes(parse(facts["classes"]))
     preprocess = preprocess_from(parse(facts["preprocess"]))
+    task = parse(facts.get("task", '"single"'))
+    thresholds = check_task(task, parse(facts.get("thresholds", "null")), len(classes))
     _check_onnx(path, session, len(classes), preprocess.size)
 
     def forward(images: np.ndarray) -> np.ndarray:
         probs = session.run(["probs"], {"image": np.ascontiguousarray(images)})[0]
-        return np.asarray(np.log(np.clip(probs, LEAST_PROB, 1)), np.float32)
+        return prediction.logits_of(probs, task)
 
-    return Predictor(path.name, classes, preprocess, "onnx", None, forward)
+    return Predictor(path.name, classes, preprocess, "onnx", None, forward, task, thresholds)
 
 
 def _onnx_session(path: Path, device: str) -> Any:

@@ -6,7 +6,7 @@ Needs neither torch nor fastai; strict, as the file may come from anywhere.
 import json
 import math
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from imgclf import __version__
 from imgclf.data.images import Preprocess, ResizeRule
@@ -15,6 +15,9 @@ from imgclf.errors import ModelError
 SCHEMA = 1
 MAX_SIDE = 8192  # pixels
 MAX_CLASSES = 1 << 20
+DEFAULT_THRESHOLD = 0.5
+
+Task = Literal["single", "multi"]
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,12 @@ class Record:
         classes: Names in the order of the model's outputs.
         arch: A name in ``layers.BODIES``.
         head: What ``layers.describe`` says of the head.
-        temperature: The logits are divided by it before the softmax.
+        temperature: The logits are divided by it before the softmax (the sigmoid, for several labels).
         metrics: Results on the validation images, as ``results.metrics`` gives them.
         training: Free facts: run, epochs, pretrained, seed, fingerprint of the data.
+        task: Whether an image has one label or any number of them.
+        thresholds: For several labels, in the order of ``classes``: the least probability, 0 to 1, at which an image
+            has that label; None: 0.5 for each.
 
     Raises:
         ModelError: for a value that cannot be right.
@@ -42,6 +48,8 @@ class Record:
     training: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
     imgclf_version: str = __version__
+    task: Task = "single"
+    thresholds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_schema(self.schema)
@@ -53,10 +61,17 @@ class Record:
         for name, kind in kinds.items():
             if not isinstance(getattr(self, name), kind):
                 raise ModelError(f"the model record's '{name}' must be a {kind.__name__}")
+        check_task(self.task, self.thresholds, len(self.classes))
+
+    @property
+    def cutoffs(self) -> tuple[float, ...] | None:
+        """The thresholds in force, the default where none are recorded; None for one label an image."""
+        return check_task(self.task, self.thresholds, len(self.classes))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; ``schema`` first, so that a reader sees it first."""
-        return {"schema": self.schema, **asdict(self), "classes": list(self.classes)}
+        thresholds = None if self.thresholds is None else list(self.thresholds)
+        return {"schema": self.schema, **asdict(self), "classes": list(self.classes), "thresholds": thresholds}
 
     def to_json(self) -> str:
         """One line of JSON.
@@ -81,6 +96,11 @@ class Record:
         if not isinstance(data, dict):
             raise ModelError("the model record is not a JSON object")
         _check_schema(data.get("schema"))  # before the keys: a newer schema may have others
+        data = {
+            "task": "single",
+            "thresholds": None,
+            **data,
+        }  # the first files had one label an image, and no word on it
         known = {f.name for f in fields(cls)}
         if data.keys() != known:
             wrong = sorted(map(str, known ^ data.keys()))
@@ -88,7 +108,8 @@ class Record:
         if not isinstance(data["classes"], list):
             raise ModelError("the model record's 'classes' must be a list")
         preprocess = preprocess_from(data["preprocess"])
-        record = cls(**{**data, "classes": tuple(data["classes"]), "preprocess": preprocess})
+        thresholds = _as_tuple(data["thresholds"])
+        record = cls(**{**data, "classes": tuple(data["classes"]), "preprocess": preprocess, "thresholds": thresholds})
         record.to_json()  # refuses infinities, which Python's JSON reader lets pass
         return record
 
@@ -127,6 +148,33 @@ def check_classes(classes: Any) -> tuple[str, ...]:
     names = tuple(classes) if isinstance(classes, list | tuple) else ()
     _check_classes(names)
     return names
+
+
+def check_task(task: Any, thresholds: Any, n_classes: int) -> tuple[float, ...] | None:
+    """The thresholds a model answers with: None for one label an image, else one for each class.
+
+    Args:
+        thresholds: A sequence of numbers; None: the default for each class.
+
+    Raises:
+        ModelError: for an unknown task, or thresholds that cannot be those of this task and number of classes.
+    """
+    if task not in get_args(Task):
+        raise ModelError(f"the model's task is {task!r:.80}, not one of {', '.join(get_args(Task))}")
+    if thresholds is None:
+        return (DEFAULT_THRESHOLD,) * n_classes if task == "multi" else None
+    if task == "single":
+        raise ModelError("a model for one label an image has no thresholds: the most probable class is its answer")
+    values = _as_tuple(thresholds)
+    if not isinstance(values, tuple) or not all(_is_number(value) and 0 <= value <= 1 for value in values):
+        raise ModelError(f"the model's thresholds {thresholds!r:.80} are not a list of numbers from 0 to 1")
+    if len(values) != n_classes:
+        raise ModelError(f"the model has {len(values)} thresholds and {n_classes} class names")
+    return values
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _check_schema(schema: Any) -> None:

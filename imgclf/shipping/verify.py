@@ -30,8 +30,9 @@ class Tolerance:
 
     Attributes:
         max_abs_diff: Of any probability.
-        top1_agreement: Share of the images with the same best class. Where the model's two best probabilities are
-            within ``max_abs_diff`` of each other, either is the same.
+        top1_agreement: Share of the images with the same best class; for several labels an image, with the same
+            labels. Where the model's two best probabilities are within ``max_abs_diff`` of each other, either is the
+            same; so is either where a probability is that near to its threshold.
     """
 
     max_abs_diff: float
@@ -60,16 +61,33 @@ TOLERANCES = {
 }
 
 
-def compare(expected: np.ndarray, found: np.ndarray, tolerance: Tolerance) -> Parity:
-    """Two answers (N, C) for the same images."""
+def compare(
+    expected: np.ndarray, found: np.ndarray, tolerance: Tolerance, thresholds: Sequence[float] | None = None
+) -> Parity:
+    """Two answers (N, C) for the same images.
+
+    Args:
+        thresholds: (C,) of a model for several labels an image; None: one label.
+    """
     if expected.shape != found.shape or not np.isfinite(found).all():
         return Parity(len(expected), 1.0, 0.0, passed=False)  # no more than probabilities can differ by
-    rows = np.arange(len(expected))
     worst = float(np.abs(expected - found).max())
-    lost = expected.max(axis=1) - expected[rows, found.argmax(axis=1)]  # 0 where the best class is the same
-    agreement = float((lost <= tolerance.max_abs_diff).mean())
+    agreement = float(_same_answer(expected, found, tolerance.max_abs_diff, thresholds).mean())
     passed = worst <= tolerance.max_abs_diff and agreement >= tolerance.top1_agreement
     return Parity(len(expected), worst, agreement, bool(passed))
+
+
+def _same_answer(
+    expected: np.ndarray, found: np.ndarray, near: float, thresholds: Sequence[float] | None
+) -> np.ndarray:
+    """For each image (N,), whether both name the same class or the same labels, as ``Tolerance`` says."""
+    if thresholds is None:
+        rows = np.arange(len(expected))
+        lost = expected.max(axis=1) - expected[rows, found.argmax(axis=1)]  # 0 where the best class is the same
+        return np.asarray(lost <= near)
+    least = np.asarray(thresholds)
+    same = (expected >= least) == (found >= least)
+    return np.asarray((same | (np.abs(expected - least) <= near)).all(axis=1))
 
 
 def parity(
@@ -88,7 +106,7 @@ def parity(
         DataError: if no file can be read.
     """
     readable, expected = _answers(reference, paths, full_decode)
-    return compare(expected, artefact_probs(readable), tolerance)
+    return compare(expected, artefact_probs(readable), tolerance, reference.thresholds)
 
 
 def check(file: Path, fmt: str, bundle: Path, images: Sequence[Path]) -> Parity:
@@ -99,12 +117,12 @@ def check(file: Path, fmt: str, bundle: Path, images: Sequence[Path]) -> Parity:
     Raises:
         DataError: if no image can be read.
         ModelError: if the bundle or the file cannot be loaded.
-        ExportError: if the file names other classes.
+        ExportError: if the file names other classes or thresholds.
     """
     reference = inference.load(bundle)
     tolerance = TOLERANCES[fmt]
     foreign = fmt == "pkl"
-    result = parity(reference, _artefact_probs(file, fmt, reference.classes), images, tolerance, full_decode=foreign)
+    result = parity(reference, _artefact_probs(file, fmt, reference), images, tolerance, full_decode=foreign)
     data = file.read_bytes()
     facts = {
         "file": file.name,
@@ -126,7 +144,7 @@ def failure(file: Path, result: Parity) -> ExportError:
     """The error for an export that did not pass."""
     return ExportError(
         f"{file} gives other answers than the model it came from: probabilities differ by up to "
-        f"{result.max_abs_diff:.2g}, the best class agrees on {result.top1_agreement:.1%} of {result.n_images} images",
+        f"{result.max_abs_diff:.2g}, the answer agrees on {result.top1_agreement:.1%} of {result.n_images} images",
         f"do not use it; {sidecar(file)} has the figures",
     )
 
@@ -155,7 +173,7 @@ def verify_golden(file: Path) -> dict[str, Any]:
         return done
     predictor = inference.load(file)
     images, expected = _golden_arrays(file, facts, predictor)
-    result = compare(expected, predictor.probs(images), TOLERANCES[facts["format"]])
+    result = compare(expected, predictor.probs(images), TOLERANCES[facts["format"]], predictor.thresholds)
     if not result.passed:
         raise failure(file, result)
     return {**done, "checked": ["sha256", "golden"], "parity": result.to_dict()}
@@ -171,20 +189,23 @@ def _answers(reference: Predictor, paths: Sequence[Path], full_decode: bool = Fa
     return [p.path for p in found], np.stack([p.probs for p in found if p.probs is not None])
 
 
-def _artefact_probs(file: Path, fmt: str, classes: tuple[str, ...]) -> Callable[[list[Path]], np.ndarray]:
+def _artefact_probs(file: Path, fmt: str, reference: Predictor) -> Callable[[list[Path]], np.ndarray]:
     if fmt == "pkl":
         from imgclf.shipping.exporters import pkl
 
-        return lambda paths: pkl.probs(file, paths, classes)
+        return lambda paths: pkl.probs(file, paths, reference.classes)
     predictor = inference.load(file)
-    if predictor.classes != classes:
+    if predictor.classes != reference.classes:
         raise ExportError(f"{file} names other classes than the model it came from")
+    if (predictor.task, predictor.thresholds) != (reference.task, reference.thresholds):
+        raise ExportError(f"{file} has another task or other thresholds than the model it came from")
     return lambda paths: _answers(predictor, paths)[1]
 
 
 def _effect_of_full_decode(reference: Predictor, paths: Sequence[Path], tolerance: Tolerance) -> dict[str, Any]:
     """How far the model's own answers move when JPEGs are decoded at full size: nobody's fault, but worth knowing."""
-    moved = compare(_answers(reference, paths)[1], _answers(reference, paths, full_decode=True)[1], tolerance)
+    here, full = _answers(reference, paths)[1], _answers(reference, paths, full_decode=True)[1]
+    moved = compare(here, full, tolerance, reference.thresholds)
     return {"max_abs_diff": moved.max_abs_diff, "top1_agreement": moved.top1_agreement}
 
 

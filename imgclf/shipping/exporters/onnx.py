@@ -1,6 +1,7 @@
 """The model as one ONNX file that takes pixels and gives calibrated probabilities.
 
-Scaling, normalisation, temperature and softmax are in the graph, so that its users cannot get them wrong.
+Scaling, normalisation, temperature and softmax (for several labels an image: sigmoid) are in the graph, so that its
+users cannot get them wrong.
 """
 
 import contextlib
@@ -36,12 +37,13 @@ class PixelsToProbs(nn.Module):
         super().__init__()
         self.net = net
         self.temperature = record.temperature
+        self.multi = record.task == "multi"
         self.register_buffer("mean", torch.tensor(record.preprocess.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(record.preprocess.std).view(1, -1, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        x = layers.model_input(image, self.mean, self.std)
-        return torch.softmax(self.net(x) / self.temperature, 1)
+        logits = self.net(layers.model_input(image, self.mean, self.std)) / self.temperature
+        return torch.sigmoid(logits) if self.multi else torch.softmax(logits, 1)
 
 
 def export(bundle: Path, target: Path) -> Path:
@@ -129,6 +131,8 @@ def _metadata(record: Record) -> dict[str, str]:
         "preprocess": record.preprocess.to_dict(),
         "imgclf_version": record.imgclf_version,
         "temperature": record.temperature,
+        "task": record.task,
+        "thresholds": record.cutoffs,
     }
     return {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
 

@@ -43,14 +43,13 @@ def export(bundle: Path, target: Path) -> Path:
         ExportError: if the calibration cannot be made part of the last layer, or fastai cannot pickle itself.
     """
     from fastai.learner import Learner
-    from fastai.losses import CrossEntropyLossFlat
     from fastai.vision.learner import model_meta
 
     net, record = bundles.load(bundle)
     _calibrate(net, record.temperature)
     model = _with_fastai_pooling(net).requires_grad_(True)
     groups = model_meta[layers.BODIES[record.arch]]["split"]  # so that freeze() and fine_tune() work on it
-    learner = Learner(_dataloaders(record), model, loss_func=CrossEntropyLossFlat(), splitter=groups)
+    learner = Learner(_dataloaders(record), model, loss_func=_loss_func(record), splitter=groups)
     try:
         return runs.atomic_write(target, lambda path: learner.export(path.absolute(), pickle_module=ByName))
     except (pickle.PicklingError, TypeError, AttributeError) as e:  # fasttransform 0.0.2 beside a newer plum-dispatch
@@ -81,12 +80,13 @@ def probs(file: Path, paths: Sequence[Path], classes: Sequence[str]) -> np.ndarr
 
 def _dataloaders(record: Record) -> Any:
     """fastai's pipeline from a file to a batch, as our preprocessing does it; holds no data."""
-    from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
+    from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, TransformBlock
     from fastai.data.transforms import IndexSplitter, IntToFloatTensor, ItemGetter, Normalize, ToTensor, Transform
     from fastai.vision.augment import Resize
     from fastai.vision.core import PILImage, PILImageBW
 
-    p = record.preprocess
+    p, names = record.preprocess, list(record.classes)
+    several = record.task == "multi"
     # The second `create`: exif_transpose says that it returns a Pillow image, and fastai takes it at its word.
     steps = [PILImage.create, ImageOps.exif_transpose, PILImage.create, Resize(p.size, method=p.resize)]
     if p.channels == 1:  # after the resize, as the other formats do
@@ -94,7 +94,7 @@ def _dataloaders(record: Record) -> Any:
     block = DataBlock(
         blocks=(
             TransformBlock(type_tfms=steps, item_tfms=ToTensor, batch_tfms=IntToFloatTensor),
-            CategoryBlock(vocab=list(record.classes), sort=False),
+            MultiCategoryBlock(vocab=names) if several else CategoryBlock(vocab=names, sort=False),
         ),
         getters=[ItemGetter(0), ItemGetter(1)],
         splitter=IndexSplitter([1]),
@@ -102,7 +102,23 @@ def _dataloaders(record: Record) -> Any:
     )
     # fastai finds out what its pipeline takes by running it once; `export` drops these two again.
     black = np.zeros((p.size, p.size, 3), np.uint8)
-    return block.dataloaders([(black, record.classes[0])] * 2, bs=1, num_workers=0, device=torch.device("cpu"))
+    return block.dataloaders(
+        [(black, names[:1] if several else names[0])] * 2, bs=1, num_workers=0, device=torch.device("cpu")
+    )
+
+
+def _loss_func(record: Record) -> Any:
+    """fastai's loss for the task; it also makes probabilities and answers of what the network says."""
+    from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
+
+    thresholds = record.cutoffs
+    if thresholds is None:
+        return CrossEntropyLossFlat()
+    exact = np.array(thresholds)
+    nearest = exact.astype(np.float32)
+    above = np.where(nearest >= exact, nearest, np.nextafter(nearest, np.float32(2)))  # the first float32 that counts
+    # fastai asks for more than its threshold, not for as much; a tensor gives each class its own.
+    return BCEWithLogitsLossFlat(thresh=torch.from_numpy(np.nextafter(above, np.float32(-1))))
 
 
 def _with_fastai_pooling(module: nn.Module) -> nn.Module:

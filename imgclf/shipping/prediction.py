@@ -1,0 +1,91 @@
+"""From a network's numbers to an answer: calibrated probabilities, a class or several labels, a row to print."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgclf.shipping.record import Task
+
+LEAST_PROB = 1e-30  # the smallest probability a logarithm is taken of
+MOST_PROB = 1 - 2**-26  # nearer to 1 than any other float32, yet with finite odds
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one file: probabilities (C,) and logits (C,) float32, or why there is none.
+
+    Attributes:
+        label: The most probable class; None if an image may have several labels.
+        prob: The highest probability.
+        labels: If an image may have several labels: those that reach their threshold, the most probable first.
+    """
+
+    path: Path
+    label: str | None = None
+    prob: float | None = None
+    probs: np.ndarray | None = None
+    logits: np.ndarray | None = None
+    error: str | None = None
+    labels: tuple[str, ...] | None = None
+
+    def to_row(self, classes: tuple[str, ...], top_k: int | None = None) -> dict[str, Any]:
+        """Plain values: ``{"path", "label", "prob", "probs": {class: p}}``, or ``{"path", "error"}``.
+
+        The classes come with the most probable first. For several labels: ``{"path", "labels": […], "probs"}``.
+
+        Args:
+            top_k: How many classes to keep in ``probs``; None: all.
+        """
+        if self.probs is None:
+            return {"path": str(self.path), "error": self.error}
+        best = np.argsort(-self.probs, kind="stable")[:top_k]
+        probs = {classes[i]: float(self.probs[i]) for i in best}
+        if self.labels is not None:
+            return {"path": str(self.path), "labels": list(self.labels), "probs": probs}
+        return {"path": str(self.path), "label": self.label, "prob": self.prob, "probs": probs}
+
+
+def answer(
+    path: Path,
+    probs: np.ndarray,
+    logits: np.ndarray,
+    classes: tuple[str, ...],
+    thresholds: tuple[float, ...] | None,
+) -> Prediction:
+    """The answer for one image.
+
+    Args:
+        thresholds: (C,), the least probability that counts, for several labels; None: one label.
+    """
+    highest = float(probs.max())
+    if thresholds is None:
+        return Prediction(path, classes[int(probs.argmax())], highest, probs, logits)
+    least = np.array(thresholds)  # float64: rounding one up would lose the very image it was tuned on
+    labels = tuple(classes[i] for i in np.argsort(-probs, kind="stable") if probs[i] >= least[i])
+    return Prediction(path, None, highest, probs, logits, labels=labels)
+
+
+def calibrated(logits: np.ndarray, temperature: float | None, task: Task) -> np.ndarray:
+    """Logits (N, C) to probabilities (N, C) float32: softmax over the classes, for several labels sigmoid of each.
+
+    Args:
+        temperature: What divides the logits; None: nothing.
+    """
+    scaled = logits / np.float32(temperature or 1.0)
+    if task == "multi":
+        from scipy.special import expit
+
+        return np.asarray(expit(scaled), np.float32)
+    odds = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)
+
+
+def logits_of(probs: np.ndarray, task: Task) -> np.ndarray:
+    """Logits (N, C) float32 that give these probabilities back: their logarithm, for several labels their log-odds."""
+    if task == "multi":
+        from scipy.special import logit
+
+        return np.asarray(logit(np.clip(probs.astype(np.float64), LEAST_PROB, MOST_PROB)), np.float32)
+    return np.asarray(np.log(np.clip(probs, LEAST_PROB, 1)), np.float32)
