@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from imgclf.results.calibration import sigmoid
 from imgclf.shipping.record import Task
 
 LEAST_PROB = 1e-30  # the smallest probability a logarithm is taken of
@@ -73,11 +74,9 @@ def calibrated(logits: np.ndarray, temperature: float | None, task: Task) -> np.
     Args:
         temperature: What divides the logits; None: nothing.
     """
-    scaled = logits / np.float32(temperature or 1.0)
     if task == "multi":
-        from scipy.special import expit
-
-        return np.asarray(expit(scaled), np.float32)
+        return sigmoid(logits, temperature or 1.0)  # to the last bit that which thresholds are tuned on
+    scaled = logits / np.float32(temperature or 1.0)
     odds = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)
 
