@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imgclf.data.images import decode
+from imgclf.results.lettering import label_and_pred, plain, short
 from imgclf.results.sparkplot import finite_points, shown_range
 from imgclf.runs import atomic_write
 
@@ -61,7 +62,7 @@ def lr_find_plot(
     for (name, lr), colour, marker in zip(suggestions.items(), CYCLE * 9, "osD^v" * 9, strict=False):
         if lr > 0:
             at = min(float(np.interp(np.log10(lr), x, y)), high)
-            axes.plot([lr], [at], marker, color=colour, markersize=8, label=f"{_plain(name)} {lr:.1e}")
+            axes.plot([lr], [at], marker, color=colour, markersize=8, label=f"{plain(name)} {lr:.1e}")
     if chosen is not None and chosen > 0:
         axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1, label=f"chosen {chosen:.1e}")
     if axes.get_legend_handles_labels()[0]:
@@ -96,7 +97,7 @@ def confusion_plot(confusion: Sequence[Sequence[int]], classes: Sequence[str], p
 
     counts = np.array(confusion, dtype=float)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    names = [_short(name) for name in classes] if len(classes) <= NAMED else []
+    names = [short(name) for name in classes] if len(classes) <= NAMED else []
     side = float(np.clip(0.34 * len(classes), 3, 7 if len(classes) <= ANNOTATED else 10))
     room = 0.07 * max(map(len, names), default=2)  # inches for the names
     figure, (axes,) = _figure(side + room + 1.8, side + room + 0.8)
@@ -123,7 +124,7 @@ def per_label_plot(per_class: list[dict[str, Any]], path: Path) -> Path:
     """
     judged = sorted((row for row in per_class if row["ap"] is not None), key=lambda row: row["ap"])
     shown = judged[:LABELS]
-    names = [f"{_short(row['class'])} ({row['n']})" for row in shown]
+    names = [f"{short(row['class'])} ({row['n']})" for row in shown]
     figure, (axes,) = _figure(7, 1.6 + 0.3 * max(len(shown), 4))
     cut = f"the {len(shown)} worst of {len(judged)} labels" if len(judged) > len(shown) else "worst first"
     axes.set(title=f"Labels, {cut}", xlabel="average precision, F1", xlim=(0, 1.02), ylabel="label (its images)")
@@ -189,7 +190,7 @@ def top_losses_plot(top_losses: list[dict[str, Any]], root: Path, path: Path, n:
         axes.axis("off")
         axes.set_anchor("N")
     for axes, row in zip(panels, shown, strict=False):
-        label, pred = (_short(row[key] or "(no label)", 26 if "labels" in row else 18) for key in ("label", "pred"))
+        label, pred = label_and_pred(row)
         axes.set_title(f"{label} /\n{pred}\n{row['prob']:.2f} / {row['loss']:.2f}", fontsize=9)
         _thumbnail(axes, root / row["path"])
     return _save(figure, path)
@@ -234,12 +235,12 @@ def _lines(axes: "Axes", rows: list[dict[str, Any]], colours: Mapping[str, str])
 
     for column, colour in colours.items():
         values = [_number(row.get(column)) for row in rows]
-        axes.plot(range(1, len(rows) + 1), values, "o-", color=colour, markersize=3.5, label=_plain(column))
+        axes.plot(range(1, len(rows) + 1), values, "o-", color=colour, markersize=3.5, label=plain(column))
     for i, row in enumerate(rows):
         if i and row.get("phase") != rows[i - 1].get("phase"):
             axes.axvline(i + 0.5, color=GREY, linestyle=":", linewidth=1)
         if not i or row.get("phase") != rows[i - 1].get("phase"):
-            name, over = _short(str(row.get("phase", ""))), ("data", "axes fraction")
+            name, over = short(str(row.get("phase", ""))), ("data", "axes fraction")
             axes.annotate(name, (i + 0.55, 1.01), xycoords=over, va="bottom", fontsize=8, color=GREY)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(0.5, max(len(rows), 1) + 0.5)
@@ -276,15 +277,3 @@ def _thumbnail(axes: "Axes", path: Path) -> None:
         return
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     axes.imshow(np.asarray(image))
-
-
-def _plain(text: str) -> str:
-    """Any name as Matplotlib draws it literally: no formulas between dollars, no control characters."""
-    printable = "".join(c if c.isprintable() else "�" for c in text)
-    return printable.replace("$", r"\$").removeprefix("_") or " "
-
-
-def _short(text: str, most: int = 24) -> str:
-    """``text`` with its middle left out where it is long: names of one kind often differ at the end."""
-    half = most // 2
-    return _plain(text if len(text) <= most else f"{text[:half]}…{text[-(most - half - 1) :]}")

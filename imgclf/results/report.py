@@ -9,6 +9,7 @@ from string import Template
 from typing import Any
 
 from imgclf.console import cell
+from imgclf.results.lettering import NONE
 from imgclf.results.metrics import wilson
 from imgclf.runs import write_text
 
@@ -195,7 +196,7 @@ def _picture(path: Path) -> str:
 def _evaluation(evaluation: dict[str, Any]) -> str:
     pairs = [[p["n"], p["truth"], p["predicted"]] for p in evaluation.get("most_confused", [])[:PAIRS]]
     top = [
-        [r["path"], r["label"] or "–", r["pred"] or "–", _number(r["prob"]), _number(r["loss"], 2)]
+        [r["path"], r["label"] or NONE, r["pred"] or NONE, _number(r["prob"]), _number(r["loss"], 2)]
         for r in evaluation["top_losses"]
     ]
     rows = evaluation["per_class"]

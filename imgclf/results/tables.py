@@ -10,12 +10,12 @@ from rich.text import Text
 
 from imgclf.console import cell, table
 from imgclf.results.evaluate import Evaluation
+from imgclf.results.lettering import NONE
 from imgclf.results.metrics import Interval
 from imgclf.results.multilabel import MultiEvaluation
 
 MOST_CLASSES, WORST = 20, 10
 SHOWN = 5
-NONE = "(no label)"
 
 
 def evaluation_tables(evaluation: Evaluation | MultiEvaluation) -> Group:

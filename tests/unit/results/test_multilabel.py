@@ -53,7 +53,7 @@ def given_sets(chosen: list[list[int]], targets: list[list[int]], **changes) -> 
 
 
 @given(st.integers(0, 10**6), st.integers(1, 50), st.integers(1, 6), st.floats(0, 3), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_figures_are_those_of_scikit_learn(seed, n, c, strength, tuned):
     at = tuple(np.random.default_rng(seed).uniform(0.1, 0.9, c).tolist()) if tuned else None
     made = several(seed, n, c, strength, thresholds=at)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from imgclf.results import plots
+from imgclf.results.lettering import fitting
 
 NAN = float("nan")
 
@@ -107,6 +108,49 @@ def test_top_losses(tmp_path):
     assert max(inches(tmp_path / "top.png")) <= 12
     with Image.open(tmp_path / "top.png") as image:
         assert (np.asarray(image.convert("RGB")) == (254, 0, 0)).all(2).any(), "the red thumbnail is there"
+
+
+def label_row(name, n, ap):
+    return {"class": name, "n": n, "ap": ap, "f1": (ap or 0) / 2}
+
+
+def test_labels(tmp_path):
+    rows = [label_row(f"_label $x$ {i}", i, i / 50 if i else None) for i in range(50)]
+    plots.per_label_plot(rows, tmp_path / "many.png")
+    plots.per_label_plot(rows[1:41], tmp_path / "worst.png")
+    plots.per_label_plot(rows[:3], tmp_path / "few.png")
+    plots.per_label_plot(rows[:1], tmp_path / "none.png")
+    assert inches(tmp_path / "many.png")[1] <= 14
+    assert inches(tmp_path / "few.png")[1] < 4
+    assert inches(tmp_path / "none.png")
+    # Forty of the 49 that any image has, the worst: all but the title is the same picture.
+    with Image.open(tmp_path / "many.png") as many, Image.open(tmp_path / "worst.png") as worst:
+        assert many.size == worst.size
+        assert (np.asarray(many)[60:] == np.asarray(worst)[60:]).all()
+
+
+def test_top_losses_of_several_labels(tmp_path):
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "a.png")
+    names = [f"label {i}" for i in range(12)]
+    row = {"path": "a.png", "label": ", ".join(names), "labels": names, "pred": "", "preds": [], "prob": 0.5, "loss": 1}
+    plots.top_losses_plot([row] * 5, tmp_path, tmp_path / "sets.png")
+    plots.top_losses_plot([{**row, "labels": []}] * 5, tmp_path, tmp_path / "other.png")
+    assert max(inches(tmp_path / "sets.png")) <= 12
+    assert (tmp_path / "sets.png").read_bytes() != (tmp_path / "other.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("names", "others", "shown"),
+    [
+        ([], ["cat"], "(no label)"),
+        (["cat"], ["cat"], "cat"),
+        (["car", "cat", "dog"], ["car"], "cat, dog, car"),
+        (["a" * 40, "b"], [], f"{'a' * 9}…{'a' * 8}, b"),
+        ([f"label {i}" for i in range(12)], [], "label 0, label 1, label 2 +9"),
+    ],
+)
+def test_a_set_of_labels_in_a_line(names, others, shown):
+    assert fitting(names, others) == shown
 
 
 def test_neither_import_nor_use_brings_pyplot(tmp_path):

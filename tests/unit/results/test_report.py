@@ -93,6 +93,24 @@ def test_what_it_says(report, evaluation):
     assert "nan" not in words, "a figure that is no number is a dash"
 
 
+def test_several_labels(report):
+    targets = (np.arange(120).reshape(40, 3) % 4 == 0) & [True, True, False]
+    logits = (targets * 6.0 - 3) * np.where(np.arange(40) % 10, 1, -1)[:, None]
+    paths = tuple(f"{i}.jpg" for i in range(40))
+    made = Predictions(paths, logits, targets, (EVIL, "dog", "bird"), 1.0, "multi", (0.5, 0.25, 0.75))
+    found = evaluate(made).to_dict()
+    page = report(evaluation=found)
+    words = " ".join(Page(page).words)
+    accuracy = found["accuracy"]
+    for value in (accuracy["value"], accuracy["low"], accuracy["high"], found["mAP"], found["micro_f1"], 0.25):
+        assert f"{value:.3f}" in words
+    for said in ("all labels right", "Labels", "AP", "threshold", "Top losses", "(no label)", "1 of 3 labels have no"):
+        assert said in words
+    for unsaid in ("Most confused", "Classes", "to beat", "nan", "None", "every class"):
+        assert unsaid not in words
+    assert EVIL not in page
+
+
 def test_the_evaluations_warnings_appear_once(report, evaluation):
     warned = evaluation | {"warnings": ["only 3 images"]}
     assert report(evaluation=warned, warnings=["only 3 images"]).count("only 3 images") == 1
