@@ -1,0 +1,109 @@
+"""Keep a run resumable: what a learner is made of, when it is saved, and how it is put back."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastai.vision.all import Callback, CancelFitException, L, Learner
+
+from imgclf.schema import Config
+from imgclf.training.checkpoint import Checkpoint, Place
+from imgclf.training.plan import Plan
+from imgclf.training.watch import Watch
+
+
+def capture(learn: Learner) -> dict[str, Any]:
+    """All of a learner that a later step depends on; tensors are not copied."""
+    scaler = getattr(learn, "scaler", None)
+    return {
+        "model": learn.model.state_dict(),
+        "opt": learn.opt.state_dict(),
+        "scaler": scaler.state_dict() if scaler else {},
+        "smooth_loss": {"count": learn.recorder.smooth_loss.count, "val": learn.recorder.smooth_loss.val},
+    }
+
+
+class Saver(Callback):
+    """Save at the start, at every epoch's end and every so many minutes, and stop where the user asked to.
+
+    At an epoch's end the order is checkpoint, bundle, history: a process killed between two of them finds in the
+    checkpoint what the later ones need.
+
+    Args:
+        save: Writes a place and a learner's state.
+        write_history: Writes the rows of all epochs.
+        resumed: The checkpoint to go on from.
+    """
+
+    order = 75  # after Watch
+
+    def __init__(
+        self,
+        cfg: Config,
+        plan: Plan,
+        watch: Watch,
+        save: Callable[[Place, dict[str, Any]], object],
+        write_history: Callable[[list[dict[str, Any]]], object],
+        resumed: Checkpoint | None = None,
+    ) -> None:
+        self.plan, self.watch, self.write, self.write_history = plan, watch, save, write_history
+        self.resumed, self.place = resumed, resumed.place if resumed else Place()
+        self.interval = cfg.train.checkpoint_minutes * 60
+        self.saved_at = time.monotonic()
+
+    def restore(self, learn: Learner) -> None:
+        """Put the model back, and whatever the checkpoint was written before."""
+        if not self.resumed:
+            return
+        learn.model.load_state_dict(self.resumed.state["model"])
+        self.watch.rows, self.watch.keep.best = list(self.resumed.rows), self.resumed.best
+        if self.resumed.is_best:
+            self.watch.keep.keep(learn)
+        if self.resumed.rows:
+            self.write_history(self.resumed.rows)
+
+    def restore_optimizer(self, learn: Learner) -> None:
+        """Put the optimizer back, after ``freeze_to``, which clears it."""
+        if not self.resumed:
+            return
+        state = self.resumed.state["opt"]
+        learn.opt.load_state_dict({**state, "hypers": L(state["hypers"])})
+        if self.place.begins_phase:
+            learn.opt.clear_state()
+
+    def before_fit(self) -> None:
+        if self.resumed:
+            state, smooth = self.resumed.state, self.learn.recorder.smooth_loss
+            if not self.place.begins_phase:
+                smooth.count, smooth.val = state["smooth_loss"]["count"], state["smooth_loss"]["val"]
+                if state["scaler"]:
+                    self.learn.scaler.load_state_dict(state["scaler"])
+            self.resumed = None  # the next phase begins as it always does
+        elif self.place == Place():
+            self._save(self.place)
+
+    def before_epoch(self) -> None:
+        self.first = self.place.batch
+
+    def after_batch(self) -> None:
+        if not self.training:
+            return
+        asked = self.watch.request.asked
+        if asked or time.monotonic() - self.saved_at >= self.interval:
+            self._save(Place(self.place.phase, self.epoch, self.iter + 1))
+        if asked:
+            raise CancelFitException()
+
+    def after_epoch(self) -> None:
+        phase, epoch = self.place.phase, self.epoch + 1
+        if epoch == self.plan.phases[phase].epochs:
+            phase, epoch = phase + 1, 0
+        self._save(Place(phase, epoch, 0))
+        self.watch.keep.write()
+        if self.watch.rows:
+            self.write_history(self.watch.rows)
+
+    def _save(self, place: Place) -> None:
+        self.place = place
+        self.write(place, capture(self.learn))
+        self.saved_at = time.monotonic()
