@@ -46,4 +46,3 @@ def _take(stream: IO[bytes]) -> bool:
         if e.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
             raise  # otherwise a file system without locks: go on without
     return True
-

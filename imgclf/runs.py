@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from imgclf import locks
 from imgclf.errors import ModelError, UserError, did_you_mean
 
 CONFIG = "config.yaml"
@@ -21,6 +22,7 @@ MANIFEST = "manifest.json"
 SPLIT = "split.csv"
 HISTORY = "history.csv"
 LOG = "train.log"
+CHECKPOINT = "last.ckpt"
 LR_FIND_PLOT = "lr_find.png"
 LR_FIND_DATA = "lr_find.json"
 WEIGHTS = "model.safetensors"
@@ -30,6 +32,8 @@ EXPORT = "export"
 EVAL_REPORT = "eval/report.json"
 PREDICTIONS = "eval/predictions.csv"
 REPORT = "report.html"
+
+LATEST = "latest"
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 
@@ -118,7 +122,7 @@ def create(runs_dir: Path, name: str, config_text: str, manifest: dict[str, Any]
             ) from e
         raise ModelError(
             f"the run folder {run.path} exists already",
-            f"choose another name: --name {free_name(runs_dir, name)}",
+            f"go on with it: imgclf train --resume {name}; or choose another name: --name {free_name(runs_dir, name)}",
         ) from e
     write_text(run.file(CONFIG), config_text)
     write_json(
@@ -162,17 +166,34 @@ def find(reference: str | None, runs_dir: Path) -> Run:
     return max(finished, key=lambda run: run.manifest().get("finished", ""))
 
 
+def find_unfinished(reference: str, runs_dir: Path) -> Run:
+    """A run to go on with: by folder or name, or with ``latest`` the newest that is not finished.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    if reference != LATEST:
+        return find(reference, runs_dir)
+    left = [run for run in all_runs(runs_dir) if status(run) in ("killed", "interrupted", "failed")]
+    if not left:
+        raise ModelError(f"there is no unfinished run under {runs_dir}", "`imgclf runs list` shows the runs")
+    return max(left, key=lambda run: run.manifest().get("started", ""))
+
+
 def all_runs(runs_dir: Path) -> list[Run]:
     """The runs under a folder, by name; folders that are not runs are passed over."""
     return [Run(p.parent) for p in sorted(runs_dir.glob(f"*/{MANIFEST}"))]
 
 
 def status(run: Run) -> str:
-    """The run's status, or ``damaged``: one bad manifest must not hide the other runs."""
+    """The run's status, or ``killed``, or ``damaged``: one bad manifest must not hide the other runs."""
     try:
-        return str(run.manifest()["status"])
+        manifest = run.manifest()
     except ModelError:
         return "damaged"
+    # Opening the lock in the process that holds it would let it go.
+    dead = manifest["status"] == "running" and manifest.get("pid") != os.getpid() and not locks.is_held(run.path)
+    return "killed" if dead else str(manifest["status"])
 
 
 @contextlib.contextmanager

@@ -1,11 +1,14 @@
 """`imgclf train`"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from imgclf import runs
 from imgclf.cli.options import RunsDirOption, Settings, command
+from imgclf.errors import UserError
 
 
 @command
@@ -16,11 +19,17 @@ def train_cli(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan, then one batch through every step; no run.")
     ] = False,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a stopped run; 'latest': the newest.")
+    ] = None,
 ) -> None:
     """Train a classifier: check the data, plan, find a learning rate, fit, judge, report.
 
     Example: [bold]imgclf train -d ~/photos --arch resnet34 --epochs 3[/]
     """
+    run = _unfinished(resume, runs_dir, name, dry_run) if resume is not None else None
+    if run and settings.config is None:
+        settings = replace(settings, config=str(run.file(runs.CONFIG)))
     loaded = settings.load()
     terminal = settings.terminal
     terminal.note(f"configuration: {loaded.source}")
@@ -30,10 +39,23 @@ def train_cli(
         terminal.result(rehearse(loaded.config, terminal), "rehearsal passed")
         return
     from imgclf.workflow.environment import command_line
+    from imgclf.workflow.resume import resume as go_on
     from imgclf.workflow.train import train
 
-    result = train(loaded.config, runs_dir=runs_dir, name=name, terminal=terminal, command=command_line())
+    if run:
+        result = go_on(loaded.config, run, terminal, command_line())
+    else:
+        result = train(loaded.config, runs_dir=runs_dir, name=name, terminal=terminal, command=command_line())
     terminal.result(result.to_dict(), _human(result))
+
+
+def _unfinished(reference: str, runs_dir: Path, name: str | None, dry_run: bool) -> runs.Run:
+    """The run to go on with, for options that make sense with it."""
+    if name is not None or dry_run:
+        raise UserError(
+            f"--resume {reference} goes on with a run that has a name and a plan", "leave out --name and --dry-run"
+        )
+    return runs.find_unfinished(reference, runs_dir)
 
 
 def _human(result: Any) -> str:

@@ -92,6 +92,9 @@ class TrainConfig(Section):
         description="auto: bf16 on a CUDA GPU that has it (else fp16) and on a processor with bf16 instructions, "
         "fp32 elsewhere",
     )
+    checkpoint_minutes: Annotated[float, Field(strict=True, ge=0)] = Field(
+        10.0, description="within an epoch last.ckpt is written this often, besides at its end; 0: after every step"
+    )
     device: str = Field("auto", description="auto | cpu | cuda | cuda:N | mps")
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ class Best:
 
 
 class KeepBest(Callback):
-    """Compare every epoch with the best one of all phases, and call ``keep`` when it is better.
+    """Compare every epoch with the best one of all phases; ``write`` then calls ``keep`` if it is better.
 
     fastai's ``SaveModelCallback`` forgets its best between two fits, so that a phase can overwrite a better earlier
     one.
@@ -34,18 +34,31 @@ class KeepBest(Callback):
         self.metric, self.score, self.keep = metric, score, keep
         self.best: Best | None = None
         self.phase = ""
+        self.improved = False
 
     def after_epoch(self) -> None:
         record = self.learn.final_record
         if len(record) < 3:  # cancelled before its validation was complete
             return
-        self.consider(float(record[1]), float(record[2]), self.epoch + 1)
+        self.improved = self._improves(float(record[1]), float(record[2]), self.epoch + 1)
+
+    def write(self) -> None:
+        """Keep the model of the epoch just done if it is the best."""
+        if self.improved:
+            self.keep(self.learn)
+        self.improved = False
 
     def consider(self, valid_loss: float, value: float, epoch: int) -> None:
-        """Keep the model if this beats the best."""
-        if self.best is None or self._rank(value, valid_loss) < self._rank(self.best.value, self.best.valid_loss):
-            self.best = Best(self.phase, epoch, self.metric, value, valid_loss)
-            self.keep(self.learn)
+        """Keep the model at once if this beats the best."""
+        self.improved = self._improves(valid_loss, value, epoch)
+        self.write()
+
+    def _improves(self, valid_loss: float, value: float, epoch: int) -> bool:
+        rank = self._rank(value, valid_loss)
+        if self.best is not None and rank >= self._rank(self.best.value, self.best.valid_loss):
+            return False
+        self.best = Best(self.phase, epoch, self.metric, value, valid_loss)
+        return True
 
     def _rank(self, value: float, valid_loss: float) -> tuple[float, float]:
         signed = -value if self.score.higher_is_better else value

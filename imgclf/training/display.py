@@ -47,6 +47,11 @@ class Display:
             self.live.update(self._table())
             self.live.stop()
 
+    def resume(self, rows: list[dict[str, Any]], steps: int) -> None:
+        """Begin with what an earlier process has done."""
+        self.rows += rows
+        self.bar.update(self.task, advance=steps)
+
     def training(self, phase: str, epoch: int, epochs: int, loss: float, lr: float, rate: float) -> None:
         """A training step is done. ``loss`` smoothed; ``rate`` in images a second."""
         facts = f"loss {loss:.3f}  lr {lr:.1e}  {rate:.0f} img/s"

@@ -1,29 +1,23 @@
 """Run the plan: each phase is one fit of fastai with our callbacks."""
 
-import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from fastai.vision.all import (
     Callback,
-    CancelFitException,
     CancelTrainException,
     CancelValidException,
     Learner,
 )
 
-from imgclf.errors import UserError
 from imgclf.schema import Config
 from imgclf.training.best import Best, KeepBest
-from imgclf.training.display import Display
-from imgclf.training.interrupt import StopRequest
 from imgclf.training.plan import Phase, Plan
+from imgclf.training.saver import Saver
 from imgclf.training.schedule import StartAt
 from imgclf.training.seeding import SeedEpochs
-
-HISTORY_FACTS = ("phase", "epoch", "epochs", "train_loss", "valid_loss")
+from imgclf.training.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -35,68 +29,6 @@ class Fitted:
     interrupted: bool
     seconds: float
     images_per_second: float
-
-
-class Watch(Callback):
-    """Tell the display what happens, keep the rows of the history, and stop when the user asks."""
-
-    order = 70  # after Recorder and KeepBest
-
-    def __init__(
-        self,
-        display: Display,
-        keep: KeepBest,
-        request: StopRequest,
-        metrics: list[str],
-        write: Callable[[list[dict[str, Any]]], object],
-    ) -> None:
-        self.display, self.keep, self.request = display, keep, request
-        self.metrics, self.write = metrics, write
-        self.rows: list[dict[str, Any]] = []
-        self.images, self.seconds = 0, 0.0
-        self.phase: Phase | None = None
-
-    def before_epoch(self) -> None:
-        self.epoch_started = time.perf_counter()
-
-    def before_train(self) -> None:
-        self.step_started = time.perf_counter()
-
-    def after_batch(self) -> None:
-        if not self.training:
-            self.display.validating(self.iter + 1, self.n_iter)
-            return
-        assert self.phase is not None
-        now, n = time.perf_counter(), len(self.yb[0])
-        loss = float(self.smooth_loss)
-        self.images, self.seconds = self.images + n, self.seconds + now - self.step_started
-        rate, self.step_started = n / (now - self.step_started), now
-        self.display.training(self.phase.name, self.epoch + 1, self.phase.epochs, loss, self.opt.hypers[-1]["lr"], rate)
-        if not math.isfinite(float(self.loss)):
-            raise UserError(
-                f"the loss became {float(self.loss)} in epoch {self.epoch + 1} of the {self.phase.name} phase",
-                "lower the learning rate (`imgclf lrfind` suggests one), or use --set train.precision=fp32",
-            )
-        if self.request.asked:
-            raise CancelFitException()
-
-    def after_epoch(self) -> None:
-        assert self.phase is not None
-        record = [float(v) for v in self.learn.final_record]
-        if len(record) < 2 + len(self.metrics):
-            return
-        best = self.keep.best
-        row = {
-            "phase": self.phase.name, "epoch": self.epoch + 1, "epochs": self.phase.epochs,
-            "train_loss": record[0], "valid_loss": record[1],
-            **dict(zip(self.metrics, record[2:], strict=True)),
-            "lr": float(self.opt.hypers[-1]["lr"]),
-            "seconds": round(time.perf_counter() - self.epoch_started, 3),
-            "best": best is not None and (best.phase, best.epoch) == (self.phase.name, self.epoch + 1),
-        }  # fmt: skip
-        self.rows.append(row)
-        self.write(self.rows)
-        self.display.epoch(row)
 
 
 class FirstBatchOnly(Callback):
@@ -122,14 +54,18 @@ class FirstBatchOnly(Callback):
         raise CancelTrainException() if self.training else CancelValidException()
 
 
-def fit(
-    learn: Learner, plan: Plan, *, cfg: Config, keep: KeepBest, watch: Watch, extra: tuple[Any, ...] = ()
-) -> Fitted:
-    """Fit all phases. An interrupted fit has kept its best epoch, or its last state when no epoch was complete."""
-    for phase in plan.phases:
+def fit(learn: Learner, plan: Plan, *, cfg: Config, keep: KeepBest, watch: Watch, saver: Saver) -> Fitted:
+    """Fit all phases, or those left. An interrupted fit has kept its best epoch, or its last state without one."""
+    start = saver.place
+    saver.restore(learn)
+    for number in range(start.phase, len(plan.phases)):
+        phase, begun = plan.phases[number], number == start.phase
         keep.phase, watch.phase = phase.name, phase
         learn.freeze_to(phase.freeze_to)
-        run_phase(learn, phase, [SeedEpochs(cfg, phase.name), keep, watch, *extra])
+        learn.model.zero_grad(set_to_none=True)  # a gradient left over, though zero, would let weight decay act
+        saver.restore_optimizer(learn)
+        epoch, batch = (start.epoch, start.batch) if begun else (0, 0)
+        run_phase(learn, phase, [SeedEpochs(cfg, phase.name, batch), keep, watch, saver], epoch, batch)
         if watch.request.asked:
             break
     if watch.request.asked and keep.best is None:

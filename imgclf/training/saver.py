@@ -75,15 +75,12 @@ class Saver(Callback):
         if self.resumed:
             state, smooth = self.resumed.state, self.learn.recorder.smooth_loss
             if not self.place.begins_phase:
-                smooth.count, smooth.val = state["smooth_loss"]["count"], state["smooth_loss"]["val"]
+                smooth.count, smooth.val = state["smooth_loss"]["count"], state["smooth_loss"]["val"].cpu()
                 if state["scaler"]:
                     self.learn.scaler.load_state_dict(state["scaler"])
             self.resumed = None  # the next phase begins as it always does
         elif self.place == Place():
             self._save(self.place)
-
-    def before_epoch(self) -> None:
-        self.first = self.place.batch
 
     def after_batch(self) -> None:
         if not self.training:

@@ -1,16 +1,15 @@
 """Train: scan, check, split, plan, learning rate, fit, best model, evaluate, report."""
 
 import contextlib
-import csv
-import io
+import os
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from imgclf import __version__, runs
+from imgclf import __version__, locks, runs
 from imgclf.config import dump
 from imgclf.console import Terminal, log_to, logger
 from imgclf.data.location import keep_out
@@ -19,6 +18,9 @@ from imgclf.results.evaluate import Evaluation
 from imgclf.runs import Run
 from imgclf.schema import Config
 from imgclf.workflow import environment
+
+if TYPE_CHECKING:
+    from imgclf.training.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -75,44 +77,48 @@ def train(
     manifest = {"command": command, **environment.facts()}
     run = runs.create(runs_dir, name or runs.new_name(runs_dir, archs.resolve(cfg).name), dump(cfg), manifest)
     terminal.note(f"run: {run.path}")
-    with logged(run), runs.recorded(run):
-        result = _train(cfg, run, terminal, command)
+    with locks.held(run.path), logged(run), runs.recorded(run):
+        return go(cfg, run, terminal, command)
+
+
+def go(cfg: Config, run: Run, terminal: Terminal, command: str, resumed: "Checkpoint | None" = None) -> TrainResult:
+    """Train in a run folder that is there, from its beginning or from a checkpoint.
+
+    Raises:
+        UserError: as ``train`` does; for a checkpoint also ``ModelError`` or ``DataError`` if data or plan are others.
+    """
+    started = time.perf_counter()
+    result = _train(cfg, run, terminal, command, resumed, started)
     if result.status == "interrupted":
         raise Interrupted(
             f"interrupted after {result.epochs_done} whole epochs; the best model so far, evaluated, is in {run.path}",
-            f"imgclf evaluate {run.path}",
+            f"go on: imgclf train --resume {run.path}",
         )
     return result
 
 
-def _train(cfg: Config, run: Run, terminal: Terminal, command: str) -> TrainResult:
-    from imgclf.training import fit
-    from imgclf.training.best import KeepBest
-    from imgclf.training.display import Display
-    from imgclf.training.interrupt import graceful
-    from imgclf.workflow import keeping, session
+def _train(
+    cfg: Config, run: Run, terminal: Terminal, command: str, resumed: "Checkpoint | None", started: float
+) -> TrainResult:
+    from imgclf.workflow import fitting, keeping, session
 
-    started = time.perf_counter()
     s = session.start(cfg, terminal)
     data = s.data.dataset
+    if resumed:
+        fitting.check_same(s, resumed, run)
     runs.write_text(run.file(runs.SPLIT), s.data.split_csv)
     run.update_manifest(
+        status="running", pid=os.getpid(),
         data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings,
         classes=len(data.classes), arch=s.arch.name,
         pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),
         precision=s.hardware.precision,
     )  # fmt: skip
     s.announce()
-    highest_lr = choose_lr(s, run)
+    highest_lr = resumed.lr if resumed else choose_lr(s, run)
     plan = s.plan(highest_lr)
     s.announce_plan(plan)
-    metric, score = next(iter(s.scores.items()))
-    keep = KeepBest(metric, score, keeping.bundle_writer(run, s, highest_lr))
-    columns = ["train_loss", "valid_loss", *s.scores]
-    stopping = "stopping after this batch; Ctrl-C again stops at once"
-    with graceful(lambda: terminal.warn(stopping)) as request, Display(terminal, columns, plan.steps) as display:
-        watch = fit.Watch(display, keep, request, list(s.scores), lambda rows: _write_history(run, rows))
-        fitted = fit.fit(s.learn, plan, cfg=cfg, keep=keep, watch=watch)
+    fitted = fitting.fit(s, run, plan, highest_lr, resumed)
     evaluation = keeping.judge(run, s, fitted, terminal, command)
     status: runs.Status = "interrupted" if fitted.interrupted else "finished"
     assert fitted.best is not None
@@ -148,14 +154,6 @@ def finder_data(found: Any) -> dict[str, Any]:
         "suggestions": found.suggestions, "chosen": found.chosen, "reason": found.reason,
         "lrs": found.lrs, "losses": [loss if abs(loss) < float("inf") else None for loss in found.losses],
     }  # fmt: skip
-
-
-def _write_history(run: Run, rows: list[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    runs.write_text(run.file(runs.HISTORY), text.getvalue())
 
 
 @contextlib.contextmanager

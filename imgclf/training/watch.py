@@ -1,0 +1,71 @@
+"""Watch a fit: what the display shows and the rows of the history."""
+
+import math
+import time
+from typing import Any
+
+from fastai.vision.all import Callback
+
+from imgclf.errors import UserError
+from imgclf.training.best import KeepBest
+from imgclf.training.display import Display
+from imgclf.training.interrupt import StopRequest
+from imgclf.training.plan import Phase
+
+
+class Watch(Callback):
+    """Tell the display what happens, keep the rows of the history, and stop at a loss that is no number."""
+
+    order = 70  # after Recorder and KeepBest
+
+    def __init__(
+        self,
+        display: Display,
+        keep: KeepBest,
+        request: StopRequest,
+        metrics: list[str],
+    ) -> None:
+        self.display, self.keep, self.request = display, keep, request
+        self.metrics = metrics
+        self.rows: list[dict[str, Any]] = []
+        self.images, self.seconds = 0, 0.0
+        self.phase: Phase | None = None
+
+    def before_epoch(self) -> None:
+        self.epoch_started = time.perf_counter()
+
+    def before_train(self) -> None:
+        self.step_started = time.perf_counter()
+
+    def after_batch(self) -> None:
+        if not self.training:
+            self.display.validating(self.iter + 1, self.n_iter)
+            return
+        assert self.phase is not None
+        now, n = time.perf_counter(), len(self.yb[0])
+        loss = float(self.smooth_loss)
+        self.images, self.seconds = self.images + n, self.seconds + now - self.step_started
+        rate, self.step_started = n / (now - self.step_started), now
+        self.display.training(self.phase.name, self.epoch + 1, self.phase.epochs, loss, self.opt.hypers[-1]["lr"], rate)
+        if not math.isfinite(float(self.loss)):
+            raise UserError(
+                f"the loss became {float(self.loss)} in epoch {self.epoch + 1} of the {self.phase.name} phase",
+                "lower the learning rate (`imgclf lrfind` suggests one), or use --set train.precision=fp32",
+            )
+
+    def after_epoch(self) -> None:
+        assert self.phase is not None
+        record = [float(v) for v in self.learn.final_record]
+        if len(record) < 2 + len(self.metrics):
+            return
+        best = self.keep.best
+        row = {
+            "phase": self.phase.name, "epoch": self.epoch + 1, "epochs": self.phase.epochs,
+            "train_loss": record[0], "valid_loss": record[1],
+            **dict(zip(self.metrics, record[2:], strict=True)),
+            "lr": float(self.opt.hypers[-1]["lr"]),
+            "seconds": round(time.perf_counter() - self.epoch_started, 3),
+            "best": best is not None and (best.phase, best.epoch) == (self.phase.name, self.epoch + 1),
+        }  # fmt: skip
+        self.rows.append(row)
+        self.display.epoch(row)

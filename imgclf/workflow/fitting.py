@@ -1,0 +1,78 @@
+"""The fit of a run, with its display, its checkpoint and its history; from the beginning or from a checkpoint."""
+
+import csv
+import io
+from typing import Any
+
+from imgclf import runs
+from imgclf.errors import DataError, ModelError
+from imgclf.runs import Run
+from imgclf.training import checkpoint
+from imgclf.training import fit as fits
+from imgclf.training.best import KeepBest
+from imgclf.training.checkpoint import Checkpoint, Place
+from imgclf.training.display import Display
+from imgclf.training.fit import Fitted
+from imgclf.training.interrupt import graceful
+from imgclf.training.plan import Plan
+from imgclf.training.saver import Saver
+from imgclf.training.watch import Watch
+from imgclf.workflow import keeping
+from imgclf.workflow.session import Session
+
+
+def fit(s: Session, run: Run, plan: Plan, lr: float, resumed: Checkpoint | None) -> Fitted:
+    """Fit the plan, or what is left of it, into the run folder."""
+    metric, score = next(iter(s.scores.items()))
+    keep = KeepBest(metric, score, keeping.bundle_writer(run, s, lr))
+
+    def save(place: Place, state: dict[str, Any]) -> None:
+        made = Checkpoint(place, lr, plan.phases, s.data.fingerprint, keep.best, watch.rows, state)
+        checkpoint.save(run.file(runs.CHECKPOINT), made)
+
+    def stopping() -> None:
+        s.terminal.warn("stopping after this batch; Ctrl-C again stops at once")
+
+    columns = ["train_loss", "valid_loss", *s.scores]
+    with graceful(stopping) as request, Display(s.terminal, columns, plan.steps) as display:
+        watch = Watch(display, keep, request, list(s.scores))
+        if resumed:
+            display.resume(resumed.rows, _steps(plan, resumed.place))
+        saver = Saver(s.cfg, plan, watch, save, lambda rows: write_history(run, rows), resumed)
+        return fits.fit(s.learn, plan, cfg=s.cfg, keep=keep, watch=watch, saver=saver)
+
+
+def check_same(s: Session, resumed: Checkpoint, run: Run) -> None:
+    """Refuse to go on with other data or another plan than those of the checkpoint.
+
+    Raises:
+        DataError: for images that were added, removed or changed.
+        ModelError: for a plan of other phases, as another version may make.
+    """
+    if s.data.fingerprint != resumed.fingerprint:
+        raise DataError(
+            f"the images are not those {run.name} was trained on: their hash is {s.data.fingerprint}, "
+            f"it was {resumed.fingerprint}",
+            f"put them back ({run.file(runs.SPLIT)} lists them with their hashes), or train a new run",
+        )
+    made = s.plan(resumed.lr).phases
+    if made != resumed.phases:
+        raise ModelError(
+            f"the plan of {run.name} is {resumed.phases}, this imgclf and machine make it {made}",
+            "resume with the version in manifest.json, and with the same pretrained weights at hand",
+        )
+
+
+def write_history(run: Run, rows: list[dict[str, Any]]) -> None:
+    """``history.csv``: a row per epoch over all phases."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    runs.write_text(run.file(runs.HISTORY), text.getvalue())
+
+
+def _steps(plan: Plan, place: Place) -> int:
+    """The training steps before a place."""
+    epochs = sum(phase.epochs for phase in plan.phases[: place.phase]) + place.epoch
+    return epochs * plan.batches_per_epoch + place.batch

@@ -1,0 +1,71 @@
+"""Go on with a run that was killed, stopped or failed, as if nothing had happened."""
+
+from imgclf import locks, runs
+from imgclf.config import load
+from imgclf.console import Terminal
+from imgclf.errors import ConfigError, ModelError
+from imgclf.runs import Run
+from imgclf.schema import Config, leaves
+from imgclf.workflow.train import TrainResult, go, logged
+
+# What may differ when a run goes on. None of them changes what is computed, but for another kind of device.
+MAY_CHANGE = ("data.path", "data.workers", "offline", "train.checkpoint_minutes", "train.device")
+
+
+def resume(cfg: Config, run: Run, terminal: Terminal | None = None, command: str = "") -> TrainResult:
+    """Train the rest of a run: the result equals, bit for bit on a processor, that of a run never stopped.
+
+    Args:
+        cfg: The run's own configuration; keys of ``MAY_CHANGE`` may differ.
+
+    Raises:
+        ModelError: if the run is finished, another process trains it, or its checkpoint cannot be used.
+        ConfigError: for a key that must not change.
+        DataError: if the images are others. Nothing is changed by a refusal.
+    """
+    from imgclf.training import checkpoint, devices
+
+    terminal = terminal or Terminal(quiet=True)
+    check_keys(load(str(run.file(runs.CONFIG))).config, cfg)
+    with locks.held(run.path) as free:
+        manifest = run.manifest()
+        if not free:
+            raise ModelError(
+                f"{run.path} is being trained by another process ({manifest.get('pid')})",
+                "wait for it, or stop it first: Ctrl-C there",
+            )
+        if manifest["status"] == "finished":
+            raise ModelError(
+                f"{run.path} is finished: there is nothing to resume",
+                f"use it: imgclf predict {run.path} PHOTO; or repeat it: imgclf train -c {run.file(runs.CONFIG)}",
+            )
+        begun = run.file(runs.CHECKPOINT).exists() or run.file(runs.HISTORY).exists()
+        saved = checkpoint.load(run.file(runs.CHECKPOINT), devices.resolve(cfg).device) if begun else None
+        terminal.note(f"run: {run.path}, {_where(saved.place) if saved else 'stopped before its first step'}")
+        with logged(run), runs.recorded(run):
+            return go(cfg, run, terminal, command, saved)
+
+
+def check_keys(stored: Config, wanted: Config) -> None:
+    """Compare all keys; raises ConfigError that names every one that must not change, with both values."""
+    before, now = _flat(stored), _flat(wanted)
+    wrong = [
+        f"{key}: the run has {before[key]!r}, this command {now[key]!r}"
+        for key in leaves()
+        if key not in MAY_CHANGE and before[key] != now[key]
+    ]
+    if wrong:
+        raise ConfigError(
+            "\n  ".join(["a run goes on with the settings it began with:", *wrong]),
+            f"leave them out, or train a new run; these may change: {', '.join(MAY_CHANGE)}",
+        )
+
+
+def _flat(cfg: Config) -> dict[str, object]:
+    data = cfg.model_dump(mode="json")
+    return {key: data[key] if "." not in key else data[key.split(".")[0]][key.split(".")[1]] for key in leaves()}
+
+
+def _where(place: object) -> str:
+    phase, epoch, batch = vars(place).values()
+    return f"going on at phase {phase + 1}, epoch {epoch + 1}, batch {batch + 1}"

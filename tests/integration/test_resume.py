@@ -1,0 +1,254 @@
+"""A run that cannot be lost: killed at any moment and resumed, it ends with the bits of the run never disturbed."""
+
+import csv
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import shapes
+import torch
+from safetensors.torch import load_file
+from support import run_here
+
+SMALL = [
+    *("-a", "resnet18", "-e", "2", "--freeze-epochs", "1", "--size", "32", "--presize", "40", "-b", "9"),
+    *("--lr", "0.003", "--set", "model.pretrained=false", "--set", "train.precision=fp32"),
+    *("--device", "cpu"),
+]  # fmt: skip
+EACH_STEP = ["--set", "train.checkpoint_minutes=0"]
+kills = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9 and no fork server")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    return shapes.write(tmp_path_factory.mktemp("resume") / "images", per_class=12)
+
+
+@pytest.fixture(scope="module")
+def whole(images, tmp_path_factory) -> Path:
+    """The run that nothing disturbs."""
+    work = tmp_path_factory.mktemp("whole")
+    done = run_here("train", "-d", images, *SMALL, "--set", "data.workers=0", "--name", "run", cwd=work)
+    assert done.returncode == 0, done.stderr
+    return work / "runs" / "run"
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open(encoding="utf-8", newline="") as stream:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+
+
+def same(run: Path, other: Path) -> None:
+    """Assert that two runs ended with the same bits: best weights, last weights and optimizer, history."""
+    assert history(run) == history(other)
+    for name in ("model.safetensors", "last.ckpt"):
+        a, b = load_file(run / name), load_file(other / name)
+        assert a.keys() == b.keys()
+        assert [key for key in a if not torch.equal(a[key], b[key])] == []
+    a, b = (json.loads((r / "model.json").read_text())["temperature"] for r in (run, other))
+    assert a == b
+
+
+def command(arguments: list[str], cwd: str) -> None:
+    """What the child processes do."""
+    os.chdir(cwd)
+    multiprocessing.set_start_method("fork", force=True)  # of the loaders' workers, as it is outside a fork server
+    torch.set_num_threads(1)
+    from imgclf.cli.app import main
+
+    main(arguments)
+
+
+def killed_and_resumed(images: Path, work: Path, workers: int, seed: int) -> int:
+    """Train, kill -9 after one to five checkpoints and a moment, resume, kill …; returns the number of kills."""
+    context, rng, n_kills = multiprocessing.get_context("forkserver"), random.Random(seed), 0
+    context.set_forkserver_preload(["imgclf.workflow.fitting", "imgclf.workflow.session", "matplotlib.pyplot"])
+    checkpoint = work / "runs" / "run" / "last.ckpt"
+    settings = [*SMALL, *EACH_STEP, "--set", f"data.workers={workers}", "--quiet"]
+    arguments = ["train", "-d", str(images), *settings, "--name", "run"]
+    while True:
+        process = context.Process(target=command, args=(arguments, str(work)))
+        process.start()
+        saves, moment = rng.randint(1, 5), rng.uniform(0, 0.3)
+        for _ in range(saves):
+            before = _stamp(checkpoint)
+            while process.is_alive() and _stamp(checkpoint) == before:
+                time.sleep(0.002)
+        process.join(moment)
+        if process.exitcode is not None:
+            assert process.exitcode == 0
+            return n_kills
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        n_kills += 1
+        arguments = ["train", "--resume", "run", "--quiet"]
+
+
+def _stamp(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+@kills
+@pytest.mark.parametrize(("workers", "seed"), [(0, 1), (2, 2)])
+def test_killed_and_resumed_until_done_equals_the_undisturbed_run(images, whole, tmp_path, workers, seed):
+    assert killed_and_resumed(images, tmp_path, workers, seed) >= 2
+    same(tmp_path / "runs" / "run", whole)
+
+
+@kills
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_at_many_random_moments(images, whole, tmp_path, workers):
+    for _ in range(8):
+        seed = random.SystemRandom().randrange(10**6)
+        work = tmp_path / str(seed)  # the seed is in the name of what a failure leaves
+        work.mkdir()
+        killed_and_resumed(images, work, workers, seed)
+        same(work / "runs" / "run", whole)
+
+
+def stopped(work: Path, images: Path, monkeypatch, at: int, *more: str) -> Path:
+    """A run that was asked to stop, as by Ctrl-C, after a number of training steps."""
+    from imgclf.training.watch import Watch
+
+    after_batch, steps = Watch.after_batch, []
+
+    def stop(self):
+        after_batch(self)
+        steps.append(1) if self.training else None
+        self.request.asked = len(steps) >= at
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "after_batch", stop)
+        arguments = ["--set", "data.workers=0", "--name", "run", *more]
+        done = run_here("train", "-d", images, *SMALL, *arguments, cwd=work)
+    assert (done.returncode, "--resume" in done.stderr) == (130, True), done.stderr
+    return work / "runs" / "run"
+
+
+@pytest.mark.parametrize("at", [1, 3, 5])
+def test_stopped_and_resumed_equals_the_undisturbed_run(images, whole, tmp_path, monkeypatch, at):
+    # An epoch has three steps: in its first one, after the last one of it, in the second phase.
+    run = stopped(tmp_path, images, monkeypatch, at)
+    done = run_here("train", "--resume", "latest", "--json", cwd=tmp_path)
+    assert (done.returncode, done.json["status"]) == (0, "finished"), done.stderr
+    same(run, whole)
+
+
+@pytest.fixture(scope="module")
+def half(images, tmp_path_factory) -> Path:
+    """A run stopped in its second phase; tests copy it."""
+    with pytest.MonkeyPatch.context() as patch:
+        return stopped(tmp_path_factory.mktemp("half"), images, patch, 4)
+
+
+@pytest.fixture
+def work(half, tmp_path) -> Path:
+    shutil.copytree(half, tmp_path / "runs" / "run")
+    return tmp_path
+
+
+def refused(work: Path, *arguments: object) -> tuple[int, str]:
+    """The exit code and text of a refusal, which leaves the checkpoint and the status as they were."""
+    run = work / "runs" / "run"
+    kept = ("last.ckpt", "manifest.json", "model.safetensors", "history.csv")
+    before = {n: (run / n).read_bytes() for n in kept if (run / n).exists()}
+    done = run_here("train", "--resume", "run", *arguments, cwd=work)
+    assert {n: (run / n).read_bytes() for n in before if (run / n).exists()} == before
+    return done.returncode, " ".join(done.stderr.split())
+
+
+def test_a_key_that_must_not_change_is_named_with_both_values(work):
+    code, text = refused(work, "--lr", "0.1", "-b", "4")
+    assert code == 2
+    assert "train.lr: the run has 0.003, this command 0.1" in text
+    assert "data.batch_size: the run has 9, this command 4" in text
+
+
+def test_other_data_is_refused_and_moved_data_is_not(work, images):
+    moved = shutil.copytree(images, work / "moved")
+    (moved / "disc" / "disc 1.png").unlink()
+    code, text = refused(work, "-d", moved)
+    assert (code, "the images are not those" in text) == (3, True)
+    shutil.copy(images / "disc" / "disc 1.png", moved / "disc" / "disc 1.png")
+    assert run_here("train", "--resume", "run", "-d", moved, "-q", cwd=work).returncode == 0
+    code, text = refused(work)
+    assert (code, "is finished" in text) == (4, True)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "missing"])
+def test_a_damaged_checkpoint_is_refused(work, damage):
+    path = work / "runs" / "run" / "last.ckpt"
+    data = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    else:
+        data[-100] ^= 1
+        path.write_bytes({"cut": data[: len(data) // 2], "flip": data, "empty": b""}[damage])
+    code, text = refused(work)
+    assert (code, "cannot be used" in text) == (4, True)
+
+
+def test_a_checkpoint_of_another_version_is_refused(work, monkeypatch):
+    monkeypatch.setattr("imgclf.training.checkpoint.VERSION", 2)
+    code, text = refused(work)
+    assert (code, "checkpoint of version 1, this imgclf reads version 2" in text) == (4, True)
+
+
+@kills
+def test_a_second_process_is_refused_while_one_trains(work):
+    context = multiprocessing.get_context("forkserver")
+    ready = context.Event()
+    process = context.Process(target=hold, args=(str(work / "runs" / "run"), ready))
+    process.start()
+    try:
+        assert ready.wait(60)
+        code, text = refused(work)
+        assert (code, "is being trained by another process" in text) == (4, True)
+    finally:
+        process.kill()
+        process.join()
+
+
+def hold(folder: str, ready) -> None:
+    """Hold a run's lock until killed."""
+    from imgclf import locks
+
+    with locks.held(Path(folder)):
+        ready.set()
+        time.sleep(600)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(work, monkeypatch):
+    def full(path, data):
+        path.write_bytes(data[:1000])
+        raise OSError(28, "No space left on device")
+
+    before = (work / "runs" / "run" / "last.ckpt").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("imgclf.training.checkpoint._write", full)
+        done = run_here("train", "--resume", "run", cwd=work)
+    assert (done.returncode, "No space left on device" in done.stderr) == (4, True)
+    assert (work / "runs" / "run" / "last.ckpt").read_bytes() == before
+    assert run_here("train", "--resume", "run", "-q", cwd=work).returncode == 0
+
+
+def test_runs_list_shows_a_killed_run(work):
+    manifest = work / "runs" / "run" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "status": "running", "pid": 1}))
+    done = run_here("runs", "list", "--json", cwd=work)
+    assert [run["status"] for run in done.json["runs"]] == ["killed"]
+
+
+def test_nothing_to_resume(tmp_path):
+    done = run_here("train", "--resume", "latest", cwd=tmp_path)
+    assert (done.returncode, "no unfinished run" in done.stderr) == (4, True)
+    done = run_here("train", "--resume", "latest", "--name", "x", cwd=tmp_path)
+    assert (done.returncode, "leave out --name" in done.stderr) == (2, True)
