@@ -75,6 +75,8 @@ class Saver(Callback):
         if self.resumed:
             state, smooth = self.resumed.state, self.learn.recorder.smooth_loss
             if not self.place.begins_phase:
+                for hyper, saved in zip(self.opt.hypers, state["opt"]["hypers"], strict=True):
+                    hyper.update(saved)  # fit has just set the highest rates; after an epoch's last step no other come
                 smooth.count, smooth.val = state["smooth_loss"]["count"], state["smooth_loss"]["val"].cpu()
                 if state["scaler"]:
                     self.learn.scaler.load_state_dict(state["scaler"])
