@@ -67,7 +67,7 @@ class Saver(Callback):
         if not self.resumed:
             return
         state = self.resumed.state["opt"]
-        learn.opt.load_state_dict({**state, "hypers": L(state["hypers"])})
+        learn.opt.load_state_dict({**state, "hypers": L(dict(h) for h in state["hypers"])})
         if self.place.begins_phase:
             learn.opt.clear_state()
 
