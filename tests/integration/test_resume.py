@@ -133,10 +133,8 @@ def stopped(work: Path, images: Path, monkeypatch, at: int, *more: str) -> Path:
     return work / "runs" / "run"
 
 
-@pytest.mark.parametrize("at", [1, 3, 5])
-def test_stopped_and_resumed_equals_the_undisturbed_run(images, whole, tmp_path, monkeypatch, at):
-    # An epoch has three steps: in its first one, after the last one of it, in the second phase.
-    run = stopped(tmp_path, images, monkeypatch, at)
+def test_stopped_and_resumed_equals_the_undisturbed_run(images, whole, tmp_path, monkeypatch):
+    run = stopped(tmp_path, images, monkeypatch, at=3)  # the last step of an epoch: its validation is left to do
     done = run_here("train", "--resume", "latest", "--json", cwd=tmp_path)
     assert (done.returncode, done.json["status"]) == (0, "finished"), done.stderr
     same(run, whole)
