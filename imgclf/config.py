@@ -21,6 +21,7 @@ LOCAL_FILE = "imgclf.yaml"
 EMBEDDED_DEFAULT = "digits"
 DEFAULT_ORIGIN = "default"
 EMBEDDED_DATA = ("digits",)
+NAMED_DATA = "fastai:"
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def _check(plain: dict[str, Any], origin: Mapping[str, str], problems: list[str]
 
 def _absolute(path: str) -> str:
     """Relative paths are relative to the working folder; a stored configuration must not depend on it."""
-    if not path or path in EMBEDDED_DATA:
+    if not path or path in EMBEDDED_DATA or path.startswith(NAMED_DATA):
         return path
     return str(Path(path).expanduser().absolute())
 

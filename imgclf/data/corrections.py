@@ -37,7 +37,8 @@ def apply(file: Path, samples: Samples) -> Samples:
     counts = Counter("dropped" if new is None else "relabelled" for new in wanted.values())
     said = ", ".join(f"{counts[k]} {k}" for k in ("relabelled", "dropped") if counts[k]) or "none"
     items = tuple(s for s in (_corrected(s, wanted) for s in samples.items) if s is not None)
-    return replace(samples, items=items, layout=f"{samples.layout}; {len(wanted)} corrections of {file.name} ({said})")
+    layout = f"{samples.layout}; {len(wanted)} corrections of {file.name} ({said})"
+    return replace(samples, items=items, layout=layout, corrections=len(wanted))
 
 
 def _corrected(sample: Sample, wanted: dict[str, tuple[str, ...] | None]) -> Sample | None:

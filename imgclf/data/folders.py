@@ -14,6 +14,7 @@ SPLIT_FOLDERS = {
     "val": "valid",
     "validation": "valid",
     "test": "test",
+    "testing": "test",
 }
 
 

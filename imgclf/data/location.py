@@ -2,14 +2,26 @@
 
 from pathlib import Path
 
-from imgclf.data import digits
+from imgclf.console import Terminal
+from imgclf.data import digits, named
 from imgclf.errors import UserError
 from imgclf.schema import Config
 
 
-def location(cfg: Config) -> Path | None:
-    """The configured file or folder; None: the embedded digits."""
+def location(cfg: Config, fetch: Terminal | None = None) -> Path | None:
+    """The configured file or folder; None: the embedded digits.
+
+    Args:
+        fetch: Download a data set named ``fastai:`` that is not there yet, and say so here; None: only name the place.
+
+    Raises:
+        ConfigError, DataError: if it cannot be fetched; for ``fastai:`` and a name that fastai does not know.
+    """
     path = cfg.data.path
+    if named.is_named(path):
+        if fetch is not None:
+            named.fetch(cfg, path, fetch)
+        return named.place(path)
     return None if path == digits.NAME else Path(path)
 
 

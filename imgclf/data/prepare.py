@@ -46,6 +46,7 @@ class Prepared:
             "bad": sum(bool(c.reason) for c in self.checks),
             "leaks": len(leaks.find(self.dataset, self.alike)),
             "conflicts": len(leaks.conflicts(self.samples, self.alike)),
+            "corrections": self.samples.corrections,
             "fixed": checks.fixed(self.divided),
         }
 
@@ -57,7 +58,7 @@ def prepare(cfg: Config, terminal: Terminal) -> Prepared:
         DataError: for data that cannot be trained on; with ``data.on_bad_image: fail`` also for one bad file, with
             ``data.on_leak: fail`` for one picture on both sides.
     """
-    found = scan.scan(cfg)
+    found = scan.scan(cfg, terminal=terminal)
     terminal.note(f"data: {found.layout}, in {found.root}")
     if found.ignored:
         names = ", ".join(found.ignored[:3]) + (" …" if len(found.ignored) > 3 else "")
@@ -95,7 +96,7 @@ def _warn(made: Prepared, terminal: Terminal) -> None:
     dataset = made.dataset
     if dataset.left_out:
         terminal.warn(checks.left_out_note(dataset))
-    for note in split.class_notes(dataset):
+    for note in split.notes(dataset):
         terminal.warn(note)
     changed = changes.describe(dataset.reused, {c.path: c.digest for c in made.checks if c.digest})
     for note in (

@@ -40,6 +40,7 @@ class Samples:
     layout: str
     ignored: tuple[str, ...] = ()
     multi_label: bool = False
+    corrections: int = 0
 
     @property
     def class_counts(self) -> dict[str, int]:

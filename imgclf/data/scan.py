@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from imgclf.console import Terminal
 from imgclf.data import corrections, digits, groups
 from imgclf.data.folders import SPLIT_FOLDERS, are_splits, from_folders, has_class_folders, scan_folders
 from imgclf.data.location import location
@@ -14,13 +15,13 @@ from imgclf.errors import DataError
 from imgclf.schema import Config
 
 
-def scan(cfg: Config, least_classes: int = 2) -> Samples:
+def scan(cfg: Config, least_classes: int = 2, terminal: Terminal | None = None) -> Samples:
     """The labelled images the configuration names.
 
     Raises:
         DataError: if there are none, fewer than ``least_classes``, or the layout does not fit.
     """
-    path = location(cfg)
+    path = location(cfg, fetch=terminal or Terminal(quiet=True))
     if path is None:
         root = digits.folder()
         layout = "the embedded digits, one folder per class"

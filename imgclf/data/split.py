@@ -105,19 +105,25 @@ def _reused(samples: Samples, rows: list[Recorded], where: str) -> list[Sample]:
     return found
 
 
-def class_notes(dataset: Dataset) -> list[str]:
-    """Classes that are only in training, and labels of held-out images that are in no training image."""
+def notes(dataset: Dataset) -> list[str]:
+    """Classes only in training, labels of held-out images that are in no training image, groups on both sides."""
     held = {label for s in dataset.valid for label in s.labels}
     missing = [name for name in dataset.classes if name not in held]
-    notes = (
+    said = (
         [f"{len(missing)} of {len(dataset.classes)} classes have no validation image: {_some(missing)}"]
         if missing
         else []
     )
     extra = _extra(dataset.classes, (*dataset.valid, *dataset.test))
     if extra:
-        notes.append(f"{len(extra)} labels of validation or test images have no training image: {_some(extra)}")
-    return notes
+        said.append(f"{len(extra)} labels of validation or test images have no training image: {_some(extra)}")
+    parted = {s.group for s in dataset.train if s.group} & {s.group for s in (*dataset.valid, *dataset.test)}
+    if parted:
+        said.append(
+            f"{len(parted)} groups (data.group_by) are both in training and held out, as the data itself or the split "
+            f"that is reused says: {_some(sorted(map(str, parted)))}; the figures will be too good"
+        )
+    return said
 
 
 def _extra(classes: Iterable[str], held: Iterable[Sample]) -> list[str]:

@@ -1,9 +1,6 @@
 """Pretrained weights: a local file, torchvision's cache, or a download; and a clear way out when there are none."""
 
 import pickle
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from imgclf.data import network
 from imgclf.errors import ModelError
 from imgclf.schema import Config
 from imgclf.training.archs import Arch
 
-NETWORK_TIMEOUT = 5.0  # seconds without an answer
 PREFIXES = ("module.", "model.", "backbone.", "encoder.")
 
 
@@ -48,7 +45,7 @@ def resolve(cfg: Config, arch: Arch) -> Weights:
     cached = cache_path(arch)
     if cached.is_file():
         return Weights(cached, f"ImageNet weights {cached}")
-    problem = "the configuration says offline" if cfg.offline else _download(arch, cached)
+    problem = "the configuration says offline" if network.forbidden(cfg) else _download(arch, cached)
     if problem is None:
         return Weights(cached, f"ImageNet weights downloaded to {cached}")
     if wanted == "auto":
@@ -137,7 +134,7 @@ def _download(arch: Arch, target: Path) -> str | None:
     expected = arch.weights_file.rsplit("-", 1)[-1].split(".")[0]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _short_timeout():
+        with network.short_timeout():
             # torch writes to a temporary file and renames it only when the hash is right.
             torch.hub.download_url_to_file(arch.weights_url, str(target), hash_prefix=expected, progress=False)
     except (
@@ -146,13 +143,3 @@ def _download(arch: Arch, target: Path) -> str | None:
     ) as e:  # URLError and time-outs are OSErrors; a wrong hash is a RuntimeError
         return str(getattr(e, "reason", e)) or type(e).__name__
     return None
-
-
-@contextmanager
-def _short_timeout() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(NETWORK_TIMEOUT)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

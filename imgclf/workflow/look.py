@@ -19,7 +19,7 @@ def check(cfg: Config, terminal: Terminal | None = None, out: Path | None = None
     terminal = terminal or Terminal(quiet=True)
     if out is not None:
         keep_out(cfg, out, "--out")
-    found = scan.scan(cfg)
+    found = scan.scan(cfg, terminal=terminal)
     looked_at, same = prepare.inspect(found, terminal)
     good = checks.without_bad(found, looked_at)
     try:

@@ -39,6 +39,7 @@ LIGHT = [
             "labels",
             "draw",
             "groups",
+            *("named", "network", "location"),
             "corrections",
             "changes",
             "split",

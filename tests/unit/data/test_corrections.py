@@ -18,6 +18,7 @@ def test_relabel_and_drop(tmp_path):
     made = corrections.apply(file, FOUND)
     assert made.class_counts == {"cat": 2, "dog": 3}
     assert "2 corrections of c.csv (1 relabelled, 1 dropped)" in made.layout
+    assert made.corrections == 2
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_extra_classes_can_end_the_run(make_config):
     with pytest.raises(DataError, match="without a training image: 'cow'"):
         split.split(make_config("/d", **{"data.extra_classes": "fail"}), Samples(Path("/d"), items, "t"))
     made = split.split(make_config("/d"), Samples(Path("/d"), items, "t"))
-    assert any("1 of 2 classes have no validation image: 'dog'" in note for note in split.class_notes(made))
+    assert any("1 of 2 classes have no validation image: 'dog'" in note for note in split.notes(made))
 
 
 def test_a_fold_that_is_not_there(make_config):
