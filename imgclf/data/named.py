@@ -6,8 +6,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from imgclf.console import Terminal
 from imgclf.config import NAMED_DATA as PREFIX
+from imgclf.console import Terminal
 from imgclf.data import network
 from imgclf.errors import ConfigError, DataError, did_you_mean
 from imgclf.schema import Config

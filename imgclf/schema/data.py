@@ -12,9 +12,9 @@ class DataConfig(Section):
 
     path: str = Field(
         min_length=1,
-        description="folder of images, a table, `digits` (embedded: scikit-learn's handwritten digits), or `fastai:NAME` "
-        "for a data set of fastai's `URLs`, downloaded to fastai's data folder if it is not there (`fastai:NAME/FOLDER`: "
-        "a folder in it)",
+        description="folder of images, a table, `digits` (embedded: scikit-learn's handwritten digits), or "
+        "`fastai:NAME`, a data set of fastai's `URLs`, downloaded to fastai's data folder if it is not there "
+        "(`fastai:NAME/FOLDER`: a folder in it)",
     )
     labels: Literal["auto", "folder", "regex", "csv"] = Field(
         "auto",

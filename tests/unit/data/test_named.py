@@ -61,7 +61,7 @@ def test_a_damaged_download_is_said(home, make_config, monkeypatch, tmp_path):
 
 
 def test_a_name_fastai_does_not_have(home, make_config):
-    with pytest.raises(ConfigError, match="no data set 'PET'. Did you mean 'PETS'"):
+    with pytest.raises(ConfigError, match=r"no data set 'PET'\. Did you mean 'PETS'"):
         location(make_config("fastai:PET"))
 
 
