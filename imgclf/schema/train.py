@@ -96,6 +96,20 @@ class TrainConfig(Section):
         10.0, description="within an epoch last.ckpt is written this often, besides at its end; 0: after every step"
     )
     device: str = Field("auto", description="auto | cpu | cuda | cuda:N | mps")
+    channels_last: Bool | Literal["auto"] = Field(
+        "auto",
+        description="keep images in memory pixel by pixel rather than channel by channel, which some devices compute "
+        "faster; auto: on a processor in bf16",
+    )
+    compile: Bool = Field(
+        False,
+        description="torch.compile the network: slow first batches, then faster ones; needs a C++ compiler",
+    )
+    deterministic: Bool = Field(
+        False,
+        description="only kernels that give the same bits every time: slower on CUDA, where model.concat_pool must "
+        "be false; on a processor runs repeat without it",
+    )
 
     @model_validator(mode="after")
     def _something_to_train(self) -> "TrainConfig":

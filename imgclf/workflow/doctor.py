@@ -3,14 +3,21 @@
 import os
 import shutil
 import time
+from importlib.util import find_spec
+from itertools import product
 from typing import Any
 
-from imgclf.data.cache import cache_folder
+from imgclf.data.digits import cache_folder
 from imgclf.workflow import environment
+
+# The optional parts of the installation, and the modules each needs.
+EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+PRECISIONS = ("fp32", "bf16", "fp16")
+SIDE, IMAGES, TIMED = 64, 4, 3  # pixels, images a step, steps
 
 
 def examine() -> dict[str, Any]:
-    """Versions, devices, the precisions a training step runs in, shared memory and the weight cache."""
+    """Versions, devices, the training steps that work, extras, shared memory and the weight cache."""
     import torch
 
     from imgclf.training import archs, weights
@@ -24,7 +31,8 @@ def examine() -> dict[str, Any]:
         "platform": facts["platform"],
         "processors": os.cpu_count(),
         "devices": devices,
-        "training step": {d.split()[0]: _precisions(d.split()[0]) for d in devices},
+        "training steps": steps([device.split()[0] for device in devices]),
+        "extras": {name: _installed(modules) for name, modules in EXTRAS.items()},
         "shared memory": _shared_memory(),
         "weights here": cached or "none",
         "weight cache": str(weights.cache_path(archs.all_archs()[0]).parent),
@@ -32,29 +40,58 @@ def examine() -> dict[str, Any]:
     }
 
 
-def _precisions(device: str) -> str:
-    """One training step of a small network in each precision: time, or why not."""
-    return "; ".join(f"{name}: {_step(device, name)}" for name in ("fp32", "bf16"))
+def steps(devices: list[str]) -> list[dict[str, Any]]:
+    """One training step of a ResNet-18 on small random images, each way a device may compute it.
+
+    Returns:
+        Rows of ``device``, ``precision``, ``channels_last``, ``ms`` (the quickest of several) and ``difference``: of
+        the outputs from those in fp32 on the processor, the norm relative to theirs. A way that fails has both None
+        and the reason in ``error``.
+    """
+    reference = _step("cpu", "fp32", False)[1]
+    ways = [way for way in product(devices, PRECISIONS, (False, True)) if way[0] == "cuda" or way[1] != "fp16"]
+    return [_row(device, precision, last, reference) for device, precision, last in ways]
 
 
-def _step(device: str, precision: str) -> str:
+def _row(device: str, precision: str, channels_last: bool, reference: Any) -> dict[str, Any]:
+    way = {"device": device, "precision": precision, "channels_last": channels_last}
+    try:
+        seconds, found = _step(device, precision, channels_last)
+    except (RuntimeError, NotImplementedError) as e:  # what torch raises for what a device cannot do
+        return {**way, "ms": None, "difference": None, "error": str(e).splitlines()[0]}
+    difference = float((found - reference).norm() / reference.norm())
+    return {**way, "ms": round(1000 * seconds, 1), "difference": difference}
+
+
+def _step(device: str, precision: str, channels_last: bool) -> tuple[float, Any]:
+    """Seconds of a step, and its outputs in fp32 on the processor; the weights and images are always the same."""
     import torch
     from torch import nn
 
-    try:
-        net = nn.Sequential(nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10)).to(
-            device
-        )
-        x, y = torch.rand(16, 3, 32, 32, device=device), torch.zeros(16, dtype=torch.long, device=device)
-        for _ in range(2):  # the first step pays for set-up
-            started = time.perf_counter()
-            with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                loss = nn.functional.cross_entropy(net(x), y)
-            loss.backward()
-            value = float(loss.detach())
-        return f"{(time.perf_counter() - started) * 1000:.0f} ms" if value == value else "NaN"
-    except (RuntimeError, NotImplementedError) as e:  # what torch raises for what a device cannot do
-        return f"no ({str(e).splitlines()[0]})"
+    from imgclf.training import archs
+
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    kind = torch.float16 if precision == "fp16" else torch.bfloat16
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net, x = archs.BUILDERS["resnet18"](), torch.rand(IMAGES, 3, SIDE, SIDE)
+    net, x = net.to(device, memory_format=layout), x.to(device, memory_format=layout)
+    y, seconds = torch.arange(IMAGES, device=device), []
+    for _ in range(1 + TIMED):  # the first step pays for set-up
+        net.zero_grad(set_to_none=True)
+        started = time.perf_counter()
+        with torch.autocast(device, dtype=kind, enabled=precision != "fp32"):
+            outputs = net(x)
+            loss = nn.functional.cross_entropy(outputs, y)
+        loss.backward()
+        loss.item()  # waits for the device
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:]), outputs.detach().float().cpu()
+
+
+def _installed(modules: tuple[str, ...]) -> str:
+    missing = [name for name in modules if find_spec(name) is None]
+    return f"no ({', '.join(missing)} missing)" if missing else "yes"
 
 
 def _shared_memory() -> str:

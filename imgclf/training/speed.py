@@ -1,0 +1,79 @@
+"""How the network is computed: memory format, compilation, deterministic kernels. None of it changes the model."""
+
+import os
+from typing import Any
+
+import torch
+from fastai.callback.channelslast import ChannelsLast
+from fastai.vision.all import Learner
+from torch import nn
+
+from imgclf.errors import UserError
+from imgclf.schema import Config
+from imgclf.training.devices import Hardware
+
+
+def apply(cfg: Config, learn: Learner, hardware: Hardware) -> list[str]:
+    """Set up a learner as ``train.channels_last``, ``compile`` and ``deterministic`` say; returns notes for the user.
+
+    Raises:
+        UserError: if torch cannot do what is asked on this machine.
+    """
+    notes = []
+    if _channels_last(cfg.train.channels_last, hardware):
+        learn.add_cb(ChannelsLast())
+        notes.append("memory format: channels_last (train.channels_last)")
+    if cfg.train.deterministic:
+        be_deterministic(learn.model, hardware.device)
+        notes.append("deterministic kernels alone (train.deterministic)")
+    if cfg.train.compile:
+        check_compiler(hardware.device)
+        learn.model.compile()  # in place: the names of its weights stay as they are
+        notes.append("torch.compile: the first batches take longer (train.compile)")
+    return notes
+
+
+def _channels_last(wanted: bool | str, hardware: Hardware) -> bool:
+    """``auto``: where it was measured to be faster, see docs/training.md."""
+    if wanted == "auto":
+        return hardware.device.type == "cpu" and hardware.precision == "bf16"
+    return bool(wanted)
+
+
+def be_deterministic(model: nn.Module, device: torch.device) -> None:
+    """Let torch use only kernels that give the same bits every time, in this process from now on.
+
+    Raises:
+        UserError: on CUDA for a head with max pooling: torch has no such kernel for its gradient
+            (https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html).
+    """
+    pools = (nn.AdaptiveMaxPool2d, nn.FractionalMaxPool2d)
+    if device.type == "cuda" and any(isinstance(module, pools) for module in model.modules()):
+        raise UserError(
+            "train.deterministic: torch has no deterministic gradient of adaptive max pooling on CUDA, "
+            "and this model's head has it",
+            "add --set model.concat_pool=false, or use --device cpu",
+        )
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Compile and run something small.
+
+    Raises:
+        UserError: if that fails, as without a C++ compiler or, on CUDA, without Triton.
+    """
+    try:
+        torch.compile(_probe)(torch.ones(8, device=device))
+    except (RuntimeError, ImportError, OSError) as e:  # RuntimeError is the base of Dynamo's and Inductor's errors
+        reason = next((line for line in str(e).splitlines() if line.strip()), type(e).__name__)
+        raise UserError(
+            f"train.compile: torch.compile does not work on {device} here: {reason[:300]}",
+            "install a C++ compiler (on CUDA also Triton), or leave out train.compile",
+        ) from e
+
+
+def _probe(x: Any) -> Any:
+    return (x * 2 + 1).relu().sum()
