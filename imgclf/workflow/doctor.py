@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from itertools import product
 from typing import Any
 
-from imgclf.data.digits import cache_folder
+from imgclf.data.cache import cache_folder
 from imgclf.workflow import environment
 
 # The optional parts of the installation, and the modules each needs.
@@ -75,7 +75,7 @@ def _step(device: str, precision: str, channels_last: bool) -> tuple[float, Any]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net, x = archs.BUILDERS["resnet18"](), torch.rand(IMAGES, 3, SIDE, SIDE)
-    net, x = net.to(device, memory_format=layout), x.to(device, memory_format=layout)
+    net, x = net.to(device).to(memory_format=layout), x.to(device, memory_format=layout)
     y, seconds = torch.arange(IMAGES, device=device), []
     for _ in range(1 + TIMED):  # the first step pays for set-up
         net.zero_grad(set_to_none=True)
