@@ -3,7 +3,7 @@
 import contextlib
 import io
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,8 @@ from fastai.vision.all import (
     TransformBlock,
 )
 
-from imgclf.data import channels
+from imgclf.data import balance, channels
+from imgclf.data.balance import Balance
 from imgclf.data.images import GREY_MEAN, GREY_STD, Preprocess
 from imgclf.data.placed import PlacedLoader
 from imgclf.data.presize import OpenImage, Presize, batch_transforms
@@ -32,15 +33,19 @@ MAX_WORKERS = 8
 LARGEST_BATCH, SMALLEST_BATCH, ENOUGH_STEPS = 64, 8, 15
 
 
+@dataclass(frozen=True)
 class Loaders:
     """``DataLoaders`` with what was decided for them.
 
-    Attributes: ``dls``, ``preprocess``, ``batch_size``, ``workers``, ``notes`` (for the user).
+    ``notes`` are for the user.
     """
 
-    def __init__(self, dls: DataLoaders, preprocess: Preprocess, batch_size: int, workers: int, notes: list[str]):
-        self.dls, self.preprocess = dls, preprocess
-        self.batch_size, self.workers, self.notes = batch_size, workers, notes
+    dls: DataLoaders
+    preprocess: Preprocess
+    batch_size: int
+    workers: int
+    balance: Balance
+    notes: list[str]
 
 
 class SamplePath:
@@ -117,8 +122,10 @@ def build(cfg: Config, dataset: Dataset, device: torch.device, pretrained: bool 
         device=device,
         pin_memory=device.type == "cuda",
     )
+    balanced = balance.resolve(cfg, dataset.train, dataset.classes, dataset.multi_label)
+    dls.train.weights = balanced.sample_weights(dataset.train)
     dls.path = dataset.root  # where fastai would write; nothing of ours lets it
-    return Loaders(dls, preprocess, batch_size, workers, [why, *([note] if note else [])])
+    return Loaders(dls, preprocess, batch_size, workers, balanced, [why, balanced.note, *([note] if note else [])])
 
 
 def choose_batch_size(wanted: int | str, n_train: int) -> tuple[int, str]:

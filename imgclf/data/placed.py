@@ -1,7 +1,8 @@
 """A loader whose randomness is a function of the place in the run: what makes a run resumable in mid-epoch, exactly."""
 
 import random
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +23,9 @@ class PlacedLoader(TfmdDL):
 
     seed: int | None = None
     first_batch = 0
+    # How often each item is drawn, in proportion; None: each once. fastai's WeightedDL draws with NumPy's generator,
+    # which stands elsewhere when a pass begins in its middle.
+    weights: Sequence[float] | None = None
 
     def place(self, seed: int, first_batch: int = 0) -> None:
         """Make the next pass a function of ``seed``, beginning at batch ``first_batch``."""
@@ -30,14 +34,24 @@ class PlacedLoader(TfmdDL):
         self.fake_l.generator = torch.Generator().manual_seed(seed)  # torch draws the workers' seeds from it
 
     def get_idxs(self) -> list[int]:
-        idxs: list[int] = super().get_idxs()
+        idxs: list[int] = super().get_idxs() if self.weights is None else self._drawn(self.weights)
         return idxs[self.first_batch * (self.bs or 1) :]
 
+    def _drawn(self, weights: Sequence[float]) -> list[int]:
+        """Item ``i``, drawn for the k-th time, as ``i + k * n``: so that each time has transforms of its own."""
+        seen: Counter[int] = Counter()
+        drawn = []
+        for i in self.rng.choices(range(self.n), weights, k=self.n):
+            drawn.append(i + seen[i] * self.n)
+            seen[i] += 1
+        return drawn
+
     def do_item(self, s: int) -> Any:
+        item = s if s is None else s % self.n
         if self.seed is None:
-            return super().do_item(s)
+            return super().do_item(item)
         with seeded(mix(self.seed, "item", s)):
-            return super().do_item(s)
+            return super().do_item(item)
 
     def __iter__(self) -> Iterator[Any]:
         if self.seed is None:

@@ -11,6 +11,7 @@ from typing import Any
 from imgclf.console import cell
 from imgclf.results.lettering import NONE
 from imgclf.results.metrics import wilson
+from imgclf.results.tables import training_columns
 from imgclf.runs import write_text
 
 PAIRS = 15  # most confused pairs listed
@@ -210,13 +211,15 @@ def _evaluation(evaluation: dict[str, Any]) -> str:
 
 def _classes(rows: Iterable[dict[str, Any]]) -> str:
     """Every class with the interval of its recall: the share of its images that were recognised."""
-    cells = []
+    rows = list(rows)
+    cells, more = [], training_columns(rows)
     for row in rows:
         recall = wilson(round(row["recall"] * row["n"]), row["n"])
         between = f"{recall.low:.2f}–{recall.high:.2f}"
         share, precision, f1 = (_number(row[key]) for key in ("recall", "precision", "f1"))
-        cells.append([row["class"], row["n"], share, between, precision, f1])
-    return _table(["class", "n", "recall", "95 % interval", "precision", "F1"], cells, numeric={1, 2, 3, 4, 5})
+        cells.append([row["class"], row["n"], share, between, precision, f1, *(show(row) for show in more.values())])
+    names = ["class", "n", "recall", "95 % interval", "precision", "F1", *more]
+    return _table(names, cells, numeric=set(range(1, len(names))))
 
 
 def _labels(rows: Iterable[dict[str, Any]]) -> str:

@@ -1,6 +1,6 @@
 """An evaluation for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any
 
@@ -78,8 +78,22 @@ def _classes(rows: list[dict[str, Any]]) -> RenderableType:
         title = f"The {len(judged)} worst of {len(rows)} classes by F1"
         rows = judged
     figures = [[f"{row[key]:.3f}" for key in ("precision", "recall", "f1")] for row in rows]
-    cells = [[row["class"], row["n"], *cells] for row, cells in zip(rows, figures, strict=True)]
-    return _right(table(title, ["class", "n", "precision", "recall", "F1"], cells), (1, 2, 3, 4))
+    more = training_columns(rows)
+    cells = [
+        [row["class"], row["n"], *cells, *(show(row) for show in more.values())]
+        for row, cells in zip(rows, figures, strict=True)
+    ]
+    names = ["class", "n", "precision", "recall", "F1", *more]
+    return _right(table(title, names, cells), range(1, len(names)))
+
+
+def training_columns(rows: Sequence[dict[str, Any]]) -> dict[str, Callable[[dict[str, Any]], str]]:
+    """Columns about each class in training, by name, where they are known: its images, and its weight."""
+    known: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+        "n_train": ("trained on", lambda row: f"{row['n_train']:,}"),
+        "weight": ("weight", lambda row: f"{row['weight']:.2f}"),
+    }
+    return {name: show for key, (name, show) in known.items() if rows and key in rows[0]}
 
 
 def _labels(rows: list[dict[str, Any]]) -> RenderableType:

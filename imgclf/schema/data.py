@@ -66,6 +66,11 @@ class DataConfig(Section):
     corrections: str | None = Field(
         None, description="a CSV with the columns path, action (relabel or drop) and label, applied on reading"
     )
+    balance: Literal["none", "sampler", "loss"] = Field(
+        "none",
+        description="for rare classes: sampler draws their images more often, loss gives them more weight (several "
+        "labels an image: loss only); at most ten times the commonest class",
+    )
     channels: Literal["auto", 1, 3] = Field(
         "auto",
         description="3: RGB; 1: grey, a pretrained first layer summed over its colours; auto: 1 where no training "

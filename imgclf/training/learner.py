@@ -62,7 +62,7 @@ def build(
         partial(_body, arch=arch, weights=weights, notes=notes),
         normalize=False,
         pretrained=weights.pretrained,
-        loss_func=loss_func(cfg, list(loaders.dls.vocab), task),
+        loss_func=loss_func(cfg, list(loaders.dls.vocab), task, loaders.balance.loss_weights),
         opt_func=OPTIMIZERS[cfg.train.opt],
         n_in=loaders.preprocess.channels,
         splitter=model_meta[tvm.resnet18]["split"],

@@ -45,12 +45,15 @@ MULTI_LABEL: dict[str, Callable[[Knobs, Weights], Any]] = {
 LOSSES: dict[Task, dict[str, Callable[[Knobs, Weights], Any]]] = {"single": SINGLE_LABEL, "multi": MULTI_LABEL}
 
 
-def loss_func(cfg: Config, classes: Sequence[str], task: Task = "single") -> Any:
+def loss_func(
+    cfg: Config, classes: Sequence[str], task: Task = "single", balanced: Mapping[str, float] | None = None
+) -> Any:
     """The configured loss; ``auto`` is the first one of the task.
 
     Args:
         classes: Their names, in the order of the activations.
         task: ``single`` or ``multi``: how many labels an image has.
+        balanced: Weights of `data.balance`; those that are given win.
 
     Raises:
         ConfigError: for a loss that is not for this task, or weights of classes that do not exist.
@@ -62,7 +65,7 @@ def loss_func(cfg: Config, classes: Sequence[str], task: Task = "single") -> Any
         raise ConfigError(
             f"train.loss: '{name}' is not for images with {several}", f"for this data: auto, {', '.join(table)}"
         )
-    weights = class_weights(cfg.train.class_weights or {}, classes)
+    weights = class_weights({**(balanced or {}), **(cfg.train.class_weights or {})}, classes)
     return table[name](Knobs(cfg.train.smoothing_eps, cfg.train.focal_gamma), weights)
 
 

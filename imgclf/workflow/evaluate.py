@@ -10,7 +10,7 @@ import numpy as np
 from imgclf import runs
 from imgclf.config import Override, load
 from imgclf.console import Terminal, finite
-from imgclf.data import changes, scan, split
+from imgclf.data import balance, changes, scan, split
 from imgclf.data.samples import Sample
 from imgclf.errors import DataError, ModelError, UserError, did_you_mean
 from imgclf.results.evaluate import Evaluation, Predictions
@@ -57,7 +57,18 @@ def evaluate(
             terminal.warn(changed)
     terminal.note(f"evaluating {path} on {len(chosen)} images of {root}")
     raw = predict(predictor, root, chosen, terminal, batch_size)
-    return judge(raw, raw.temperature)[1]
+    found = judge(raw, raw.temperature)[1]
+    return found if run is None else _with_training(found, run)
+
+
+def _with_training(found: Evaluation, run: Path) -> Evaluation:
+    """The figures of each class beside the training images it had, and its weight, as the run's files tell."""
+    if not (run / runs.SPLIT).is_file() or not (run / runs.CONFIG).is_file():
+        return found
+    train = [row.sample for row in changes.read(run / runs.SPLIT) if row.sample.split == "train"]
+    several = any(len(sample.labels) != 1 for sample in train)
+    had = balance.resolve(load(str(run / runs.CONFIG), []).config, train, found.classes, several)
+    return replace(found, per_class=had.annotate(found.per_class))
 
 
 def locate(model: str | Path | None, runs_dir: Path) -> Path:

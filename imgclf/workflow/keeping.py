@@ -1,6 +1,7 @@
 """What training leaves behind: the bundle of the best epoch, judged, with its pictures and its page."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str
     raw = evaluate.predict(predictor, data.root, data.valid, terminal)
     temperature = calibration.fit_temperature(raw.logits, raw.targets)
     predictions, found = evaluate.judge(raw, temperature)
+    found = replace(found, per_class=s.loaders.balance.annotate(found.per_class))
     metrics = {"accuracy": found.accuracy.to_dict(), "error_rate": found.error_rate, "ece": found.ece_after}
     bundle.update(run.path, temperature=temperature, metrics=metrics)
     runs.write_json(run.file(runs.EVAL_REPORT), evaluate.report_data(found))

@@ -47,6 +47,7 @@ LIGHT = [
             *("alike", "cache", "facts", "inspection", "leaks", "near", "reasons", "scan_cache", "survey"),
             "images",
             "channels",
+            "balance",
             "digits",
             "prepare",
         )
