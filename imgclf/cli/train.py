@@ -22,11 +22,16 @@ def train_cli(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a stopped run; 'latest': the newest.")
     ] = None,
+    extend: Annotated[
+        int | None, typer.Option("--extend", min=1, metavar="N", help="With --resume: N more epochs of a finished run.")
+    ] = None,
 ) -> None:
     """Train a classifier: check the data, plan, find a learning rate, fit, judge, report.
 
     Example: [bold]imgclf train -d ~/photos --arch resnet34 --epochs 3[/]
     """
+    if extend is not None and resume is None:
+        raise UserError(f"--extend {extend} needs a finished run to extend", "name it: --resume RUN")
     run = _unfinished(resume, runs_dir, name, dry_run) if resume is not None else None
     if run and settings.config is None:
         settings = replace(settings, config=str(run.file(runs.CONFIG)))
@@ -43,7 +48,7 @@ def train_cli(
     from imgclf.workflow.train import train
 
     if run:
-        result = go_on(loaded.config, run, terminal, command_line())
+        result = go_on(loaded.config, run, terminal, command_line(), extend)
     else:
         result = train(loaded.config, runs_dir=runs_dir, name=name, terminal=terminal, command=command_line())
     terminal.result(result.to_dict(), _human(result))

@@ -110,6 +110,12 @@ def build(cfg: Config, *, pretrained: bool, lr: float, n_groups: int, batches_pe
     return Plan(tuple(replace(p, lrs=_lrs(p, lr, mult, n_groups)) for p in phases), batches_per_epoch, reason)
 
 
+def extended(phases: tuple[Phase, ...], epochs: int) -> tuple[Phase, ...]:
+    """The phases and one more: again a cycle with the layers and the highest learning rates of the last one."""
+    n = 1 + sum(phase.name.startswith("extend") for phase in phases)
+    return (*phases, replace(phases[-1], name=f"extend{n}", epochs=epochs, curve=UNFROZEN))
+
+
 def _lrs(phase: Phase, lr: float, mult: float, n: int) -> tuple[float, ...]:
     """The rate of every layer group in a phase."""
     if phase.lrs:

@@ -81,6 +81,8 @@ class Saver(Callback):
                 if state["scaler"]:
                     self.learn.scaler.load_state_dict(state["scaler"])
             self.resumed = None  # the next phase begins as it always does
+            if self.place.begins_phase:
+                self._save(self.place)  # its plan may have been extended
         elif self.place == Place():
             self._save(self.place)
 

@@ -56,7 +56,7 @@ def check_same(s: Session, resumed: Checkpoint, run: Run) -> None:
             f"put them back ({run.file(runs.SPLIT)} lists them with their hashes), or train a new run",
         )
     made = s.plan(resumed.lr).phases
-    if made != resumed.phases:
+    if made != resumed.phases[: len(made)]:
         raise ModelError(
             f"the plan of {run.name} is {resumed.phases}, this imgclf and machine make it {made}",
             "resume with the version in manifest.json, and with the same pretrained weights at hand",

@@ -1,5 +1,7 @@
 """Go on with a run that was killed, stopped or failed, as if nothing had happened."""
 
+from dataclasses import replace
+
 from imgclf import locks, runs
 from imgclf.config import load
 from imgclf.console import Terminal
@@ -12,18 +14,21 @@ from imgclf.workflow.train import TrainResult, go, logged
 MAY_CHANGE = ("data.path", "data.workers", "offline", "train.checkpoint_minutes", "train.device")
 
 
-def resume(cfg: Config, run: Run, terminal: Terminal | None = None, command: str = "") -> TrainResult:
+def resume(
+    cfg: Config, run: Run, terminal: Terminal | None = None, command: str = "", extend: int | None = None
+) -> TrainResult:
     """Train the rest of a run: the result equals, bit for bit on a processor, that of a run never stopped.
 
     Args:
         cfg: The run's own configuration; keys of ``MAY_CHANGE`` may differ.
+        extend: Epochs to add to a finished run, as one more cycle.
 
     Raises:
         ModelError: if the run is finished, another process trains it, or its checkpoint cannot be used.
         ConfigError: for a key that must not change.
         DataError: if the images are others. Nothing is changed by a refusal.
     """
-    from imgclf.training import checkpoint, devices
+    from imgclf.training import checkpoint, devices, plan
 
     terminal = terminal or Terminal(quiet=True)
     check_keys(load(str(run.file(runs.CONFIG))).config, cfg)
@@ -34,16 +39,27 @@ def resume(cfg: Config, run: Run, terminal: Terminal | None = None, command: str
                 f"{run.path} is being trained by another process ({manifest.get('pid')})",
                 "wait for it, or stop it first: Ctrl-C there",
             )
-        if manifest["status"] == "finished":
-            raise ModelError(
-                f"{run.path} is finished: there is nothing to resume",
-                f"use it: imgclf predict {run.path} PHOTO; or repeat it: imgclf train -c {run.file(runs.CONFIG)}",
-            )
+        _check_status(run, manifest["status"], extend)
         begun = run.file(runs.CHECKPOINT).exists() or run.file(runs.HISTORY).exists()
         saved = checkpoint.load(run.file(runs.CHECKPOINT), devices.resolve(cfg).device) if begun else None
+        if saved and extend:
+            saved = replace(saved, phases=plan.extended(saved.phases, extend))
         terminal.note(f"run: {run.path}, {_where(saved.place) if saved else 'stopped before its first step'}")
         with logged(run), runs.recorded(run):
             return go(cfg, run, terminal, command, saved)
+
+
+def _check_status(run: Run, status: str, extend: int | None) -> None:
+    if status == "finished" and not extend:
+        raise ModelError(
+            f"{run.path} is finished: there is nothing to resume",
+            f"to add epochs: imgclf train --resume {run.name} --extend N; to use it: imgclf predict {run.path} PHOTO",
+        )
+    if status != "finished" and extend:
+        raise ModelError(
+            f"{run.path} is not finished (its status: {status}): --extend adds epochs to a finished run",
+            f"finish it first: imgclf train --resume {run.name}",
+        )
 
 
 def check_keys(stored: Config, wanted: Config) -> None:

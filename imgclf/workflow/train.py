@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +117,8 @@ def _train(
     s.announce()
     highest_lr = resumed.lr if resumed else choose_lr(s, run)
     plan = s.plan(highest_lr)
+    if resumed:
+        plan = replace(plan, phases=resumed.phases)  # they may have been extended
     s.announce_plan(plan)
     fitted = fitting.fit(s, run, plan, highest_lr, resumed)
     evaluation = keeping.judge(run, s, fitted, terminal, command)

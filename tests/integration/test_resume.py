@@ -250,3 +250,19 @@ def test_nothing_to_resume(tmp_path):
     assert (done.returncode, "no unfinished run" in done.stderr) == (4, True)
     done = run_here("train", "--resume", "latest", "--name", "x", cwd=tmp_path)
     assert (done.returncode, "leave out --name" in done.stderr) == (2, True)
+
+
+def test_a_finished_run_is_extended_by_one_more_cycle(whole, tmp_path):
+    run = shutil.copytree(whole, tmp_path / "runs" / "run")
+    done = run_here("train", "--resume", "run", "--extend", "1", "--json", cwd=tmp_path)
+    assert (done.returncode, done.json["status"], done.json["epochs_done"]) == (0, "finished", 4), done.stderr
+    assert history(run)[:3] == history(whole)
+    assert history(run)[3]["phase"] == "extend1"
+    done = run_here("train", "--resume", "run", cwd=tmp_path)
+    assert (done.returncode, "--extend N" in done.stderr) == (4, True)
+
+
+def test_extend_needs_a_finished_run(work):
+    code, text = refused(work, "--extend", "1")
+    assert (code, "is not finished" in text) == (4, True)
+    assert run_here("train", "--extend", "1", cwd=work).returncode == 2
