@@ -1,13 +1,15 @@
 """`imgclf data check | summary | show`"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from imgclf.cli.findings import check_tables
 from imgclf.cli.options import Settings, command, folder, picture
-from imgclf.errors import DataError
+from imgclf.errors import DataError, UserError
+
+FIGURES = {"median": "median", "90 % below": "p90", "most": "max"}
 
 app = typer.Typer(
     no_args_is_help=True, help="Look at the data: problems, the DataBlock step by step, a batch as the model sees it."
@@ -54,12 +56,37 @@ def show_cli(
     settings: Settings,
     out: Annotated[Path, picture("--out", "-o")] = Path("batch.png"),
     n: Annotated[int, typer.Option("--n", min=1, max=64, help="Images shown.")] = 9,
+    demo: Annotated[bool, typer.Option("--presize-demo", help="Presizing beside resizing first.")] = False,
+    crop_loss: Annotated[bool, typer.Option("--crop-loss", help="What becoming square costs; the worst.")] = False,
 ) -> None:
     """A picture of a training batch after presizing and augmentation: what the model sees.
 
+    With --presize-demo: your images presized, and resized first and then augmented, with the same draws. With
+    --crop-loss: how much of each image the resize rule throws away, pads or distorts, and the worst of them.
+
     Example: [bold]imgclf data show -d ~/photos --out batch.png[/]
     """
-    from imgclf.workflow.look import show
+    from imgclf.workflow import look
 
-    path = show(settings.load().config, out, n, settings.terminal)
-    settings.terminal.result({"picture": str(path)}, str(path))
+    if demo and crop_loss:
+        raise UserError("--presize-demo and --crop-loss are two pictures", "ask for one at a time")
+    cfg, terminal = settings.load().config, settings.terminal
+    if demo:
+        found = look.presize_demo(cfg, out, min(n, 4), terminal)
+        terminal.result(found, found["picture"])
+    elif crop_loss:
+        found = look.crop_loss(cfg, out, terminal)
+        terminal.result(found, _crop_loss(found))
+    else:
+        path = look.show(cfg, out, n, terminal)
+        terminal.result({"picture": str(path)}, str(path))
+
+
+def _crop_loss(found: dict[str, Any]) -> str:
+    shown = "{:.2f}" if found["rule"] == "squish" else "{:.0%}"
+    figures = ", ".join(f"{name} {shown.format(found[key])}" for name, key in FIGURES.items())
+    advice = "suits" if found["recommended"] == found["rule"] else f"try --set augment.resize={found['recommended']}"
+    return (
+        f"{found['rule']}: {found['measure']}, {found['n_images']} images: {figures}\n"
+        f"{advice}: {found['why']}\n{found['picture']}"
+    )

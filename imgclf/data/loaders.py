@@ -71,15 +71,20 @@ def by_split(items: list[Sample]) -> tuple[list[int], list[int]]:
 
 def preprocess_record(cfg: Config, channels: Literal[1, 3] = 3) -> Preprocess:
     """What the model sees after training, resolved once and stored in every artefact."""
-    record = Preprocess(cfg.augment.size, cfg.augment.resize, channels=channels)
+    record = Preprocess(sides(cfg)[0], cfg.augment.resize, channels=channels)
     if not cfg.model.normalize:
         return replace(record, mean=(0.0,) * channels, std=(1.0,) * channels)
     return record if channels == 3 else replace(record, mean=GREY_MEAN, std=GREY_STD)
 
 
+def sides(cfg: Config) -> tuple[int, int]:
+    """The final side and the presized one, pixels."""
+    return cfg.augment.size, cfg.augment.presize
+
+
 def data_block(cfg: Config, dataset: Dataset, preprocess: Preprocess) -> DataBlock:
     """The DataBlock; its source is ``source(dataset)``."""
-    presize = cfg.augment.presize
+    presize = sides(cfg)[1]
     return DataBlock(
         blocks=(
             TransformBlock(type_tfms=OpenImage(presize, preprocess), item_tfms=ToTensor, batch_tfms=IntToFloatTensor),

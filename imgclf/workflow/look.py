@@ -59,3 +59,46 @@ def show(cfg: Config, out: Path, n: int, terminal: Terminal | None = None) -> Pa
     pixels = (x[:n].as_subclass(torch.Tensor) * std + mean).clamp(0, 1).mul(255).byte().permute(0, 2, 3, 1).numpy()
     titles = [dataset.classes[i] for i in y[:n].tolist()]
     return grid_plot(list(pixels), titles, out)
+
+
+def presize_demo(cfg: Config, out: Path, n: int, terminal: Terminal | None = None) -> dict[str, Any]:
+    """Presizing beside the naive order, on ``n`` training images, with the same draws for both."""
+    import random
+
+    import numpy as np
+
+    from imgclf.data import loaders, presize_demo
+    from imgclf.data.images import decode
+    from imgclf.randomness import derive
+    from imgclf.results.grid import grid_plot
+
+    keep_out(cfg, out, "--out")
+    dataset = prepare.prepare(cfg, terminal or Terminal(quiet=True)).dataset
+    rng = random.Random(derive(cfg, "presize-demo"))
+    size, presize = loaders.sides(cfg)
+    pictures: list[Any] = []
+    titles: list[str] = []
+    shown = []
+    for sample in rng.sample(dataset.train, min(n, len(dataset.train))):
+        drawn = presize_demo.draw(rng)
+        pair = presize_demo.both(decode(dataset.path(sample), presize), presize, size, drawn)
+        middle = slice(size // 3, size // 3 + max(1, size // 4))
+        pictures += [*pair, *(np.kron(p[middle, middle], np.ones((4, 4, 1), p.dtype)) for p in pair)]
+        titles += ["presized", "resized first", "presized, 4x", "resized first, 4x"]
+        shown.append({"path": sample.path, "draws": str(drawn)})
+    return {"picture": str(grid_plot(pictures, titles, out, columns=4)), "images": shown}
+
+
+def crop_loss(cfg: Config, out: Path, terminal: Terminal | None = None) -> dict[str, Any]:
+    """What the chosen resize rule costs each image, a rule that suits, and a picture of the worst."""
+    from imgclf.data import crop_loss, loaders
+    from imgclf.results.grid import grid_plot
+
+    keep_out(cfg, out, "--out")
+    terminal = terminal or Terminal(quiet=True)
+    dataset = prepare.prepare(cfg, terminal).dataset
+    paths = [sample.path for sample in loaders.source(dataset)]
+    with terminal.progress("measuring images", len(paths)) as step:
+        found = crop_loss.measure(dataset.root, paths, loaders.preprocess_record(cfg).resize, step)
+    grid_plot(*crop_loss.sheet(dataset.root, found), out, columns=4)
+    return {"picture": str(out), **found.to_dict()}
