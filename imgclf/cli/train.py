@@ -64,6 +64,7 @@ def _unfinished(reference: str, runs_dir: Path, name: str | None, dry_run: bool)
 
 
 def _human(result: Any) -> str:
+    from imgclf.results.phases import sentence
     from imgclf.results.tables import headline
 
     best, run = result.best, result.run.path
@@ -72,6 +73,7 @@ def _human(result: Any) -> str:
             headline(result.evaluation).plain,
             f"best epoch: {best['phase']} {best['epoch']}; {result.seconds:.0f} s in all, "
             f"{result.images_per_second:.0f} training images a second",
+            *([sentence(result.unfreezing)] if result.unfreezing else []),
             f"model and report: {run} (open {run / 'report.html'})",
             f"next: imgclf predict {run} PHOTO…   or   imgclf export {run} --format onnx",
         ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from imgclf import runs
 from imgclf.console import Terminal
-from imgclf.results import answers, calibration, plots, report
+from imgclf.results import answers, calibration, phases, plots, report
 from imgclf.results.evaluate import Evaluation
 from imgclf.runs import Run
 from imgclf.shipping import bundle, inference, layers
@@ -90,12 +90,14 @@ def draw(run: Run, predictions: Any, found: Evaluation, root: Path) -> list[Path
 def _facts(s: Session, fitted: Fitted, temperature: float) -> list[tuple[str, str]]:
     data, best = s.data.dataset, fitted.best
     where = f"{best.phase} epoch {best.epoch} (by {best.metric})" if best else "none"
+    compared = phases.unfreezing(fitted.rows, best.metric) if best else None
     return [
         ("data", f"{data.root} ({s.data.samples.layout})"),
         ("images", f"{len(data.train)} for training, {len(data.valid)} for validation"),
         ("architecture", f"{s.arch.name}, {s.weights.note}"),
         ("input", f"{s.loaders.preprocess.size} px, {s.loaders.preprocess.resize}, {s.loaders.preprocess.colours}"),
         ("best epoch", where),
+        *([("phases", phases.sentence(compared))] if compared else []),
         ("temperature", f"{temperature:.3f}"),
         ("speed", f"{fitted.images_per_second:.1f} training images a second on {s.hardware.device}"),
     ]

@@ -14,6 +14,7 @@ from imgclf.config import dump
 from imgclf.console import Terminal, log_to, logger
 from imgclf.data.location import keep_out
 from imgclf.errors import Interrupted
+from imgclf.results import phases
 from imgclf.results.evaluate import Evaluation
 from imgclf.runs import Run
 from imgclf.schema import Config
@@ -40,13 +41,14 @@ class TrainResult:
     lr: float
     seconds: float
     images_per_second: float
+    unfreezing: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         figures = self.evaluation
         return {
             "run_dir": str(self.run.path), "status": self.status, "classes": list(self.classes),
             "n_train": self.n_train, "n_valid": self.n_valid, "arch": self.arch, "pretrained": self.pretrained,
-            "epochs_done": self.epochs_done,
+            "epochs_done": self.epochs_done, "unfreezing": self.unfreezing,
             "best": {
                 **self.best, "error_rate": figures.error_rate, "accuracy": figures.accuracy.value,
             },
@@ -127,7 +129,7 @@ def _train(
     result = TrainResult(
         run, status, data.classes, len(data.train), len(data.valid), s.arch.name, s.weights.pretrained,
         len(fitted.rows), asdict(fitted.best), evaluation, highest_lr, time.perf_counter() - started,
-        fitted.images_per_second,
+        fitted.images_per_second, phases.unfreezing(fitted.rows, fitted.best.metric),
     )  # fmt: skip
     run.finish(status, result=result.to_dict())
     return result

@@ -257,6 +257,8 @@ def test_a_finished_run_is_extended_by_one_more_cycle(whole, tmp_path):
     done = run_here("train", "--resume", "run", "--extend", "1", "--json", cwd=tmp_path)
     assert (done.returncode, done.json["status"], done.json["epochs_done"]) == (0, "finished", 4), done.stderr
     assert history(run)[:3] == history(whole)
+    assert done.json["unfreezing"]["frozen"] == float(history(whole)[0]["error_rate"])
+    assert "unfreezing" in (run / "report.html").read_text(encoding="utf-8")
     assert history(run)[3]["phase"] == "extend1"
     done = run_here("train", "--resume", "run", cwd=tmp_path)
     assert (done.returncode, "--extend N" in done.stderr) == (4, True)
