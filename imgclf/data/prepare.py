@@ -59,7 +59,8 @@ def prepare(cfg: Config, terminal: Terminal) -> Prepared:
             ``data.on_leak: fail`` for one picture on both sides.
     """
     found = scan.scan(cfg, terminal=terminal)
-    terminal.note(f"data: {found.layout}, in {found.root}")
+    otherwise = " (else: --set data.labels=folder, regex or csv)" * found.recognised
+    terminal.note(f"data: {found.layout}, in {found.root}{otherwise}")
     if found.ignored:
         names = ", ".join(found.ignored[:3]) + (" …" if len(found.ignored) > 3 else "")
         terminal.note(f"data: passed over {len(found.ignored)} other files and folders: {names}")

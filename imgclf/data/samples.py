@@ -41,6 +41,7 @@ class Samples:
     ignored: tuple[str, ...] = ()
     multi_label: bool = False
     corrections: int = 0
+    recognised: bool = False  # from a folder or table of the user's, which `data.labels` can read otherwise
 
     @property
     def class_counts(self) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Find the images and their labels: the layout is recognised, named, and can be overridden."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from imgclf.console import Terminal
@@ -28,7 +29,7 @@ def scan(cfg: Config, least_classes: int = 2, terminal: Terminal | None = None) 
         return _finish(cfg, Samples(root, tuple(from_folders(walk(root)[0])), layout))
     if not path.exists():
         raise DataError(f"no such file or folder: {path}", "give the folder with the images: --data PATH")
-    found = _finish(cfg, _LAYOUTS[_layout(cfg, path)](cfg, path))
+    found = replace(_finish(cfg, _LAYOUTS[_layout(cfg, path)](cfg, path)), recognised=True)
     if len(found.class_counts) < least_classes:
         raise DataError(_too_few_classes(found), "data.labels says where the label is: folder, regex or csv")
     return found

@@ -1,5 +1,6 @@
 """Labels from a table: which column is what, where its images are, and its rows as samples."""
 
+import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,7 +11,8 @@ from imgclf.data.walk import visible
 from imgclf.errors import DataError
 from imgclf.schema import Config
 
-TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t"}
+PARQUET = ".parquet"
+TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t", PARQUET: ""}
 PROBED_ROWS = 20  # of a table, to find the folder of its images: some may be missing
 
 
@@ -24,6 +26,8 @@ def scan_table(cfg: Config, path: Path) -> Samples:
     named = labels.read(cfg, rows, used=(image, split, groups.rule(cfg)))
     folder = _image_folder(table, cfg.data.image_folder, list(rows[image].head(PROBED_ROWS)))
     where = f"{table.name}, column {split}"
+    if not cfg.data.allow_outside:
+        _check_inside(rows[image], table, folder)
     splits = [columns.split_value(value, where) for value in rows[split]] if split else [None] * len(rows)
     grouped = groups.of_rows(groups.rule(cfg), rows)
     items, unlabelled = [], []
@@ -59,12 +63,43 @@ def _find_table(path: Path, name: str | None) -> Path:
 def _read_table(table: Path) -> Any:
     import pandas as pd
 
+    if table.suffix.lower() == PARQUET:
+        return _read_parquet(table)
     separator = TABLE_SUFFIXES.get(table.suffix.lower(), ",")
     try:
         rows = pd.read_csv(table, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as e:  # pandas' ParserError and EmptyDataError are ValueErrors
         raise DataError(f"cannot read the table {table}: {e}") from e
     return rows.fillna("").rename(columns=str.strip)  # rows that end early; "image, label"
+
+
+def _read_parquet(table: Path) -> Any:
+    """The table with every cell as text, as from CSV."""
+    import pandas as pd
+
+    try:
+        rows = pd.read_parquet(table)
+    except ImportError as e:
+        raise DataError(f"{table} needs pyarrow, which is not installed", "pip install 'imgclf[parquet]'") from e
+    except (OSError, ValueError) as e:  # pyarrow's ArrowInvalid is a ValueError
+        raise DataError(f"cannot read the table {table}: {e}") from e
+    return rows.astype(object).where(rows.notna(), "").map(str).rename(columns=lambda name: str(name).strip())
+
+
+def _check_inside(names: Any, table: Path, folder: PurePosixPath) -> None:
+    """Refuse paths that leave the table's folder and the configured one: a table from elsewhere reads no other files.
+
+    Compared as written; links are the user's own.
+    """
+    here = os.path.normpath(table.parent.absolute())
+    images = os.path.normpath(Path(here) / folder)
+    for number, name in enumerate(names, 2):
+        path = os.path.normpath(Path(images) / str(name))
+        if not any(path.startswith(inside.rstrip(os.sep) + os.sep) for inside in (here, images)):
+            raise DataError(
+                f"{table}, row {number}: the image '{name}' is outside the table's folder {here}",
+                "if the table is to be trusted: --set data.allow_outside=true",
+            )
 
 
 def _image_folder(table: Path, wanted: str | None, names: list[str]) -> PurePosixPath:

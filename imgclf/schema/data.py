@@ -22,11 +22,14 @@ class DataConfig(Section):
     )
     pattern: str = Field(r"^(.+)_\d+\.[^.]+$", description="labels: regex - group 1 of this pattern on the file name")
     csv: str | None = Field(
-        None, description="labels: csv - the table (CSV or TSV); a relative name is looked up in `path`"
+        None, description="labels: csv - the table (CSV, TSV or Parquet); a relative name is looked up in `path`"
     )
     image_folder: str | None = Field(
         None,
         description="labels: csv - prefix of the table's relative image paths; null: the table's own folder",
+    )
+    allow_outside: Bool = Field(
+        False, description="labels: csv - accept image paths that leave the folder of the table (and `image_folder`)"
     )
     image_column: str = Field("image", description="labels: csv - the column with the image paths")
     label_column: str = Field("label", description="labels: csv - the column with the labels")
