@@ -25,7 +25,7 @@ def scan_names(cfg: Config, root: Path) -> Samples:
     if not items and paths:
         raise DataError(
             f"no file name under {root} matches {pattern.pattern!r}; the first name is '{paths[0].name}'",
-            "set data.pattern so that group 1 is the label, or choose another data.labels; are folders the classes? Then "
-            "there must be two or more",
+            "set data.pattern so that group 1 is the label, or choose another data.labels; are folders the classes? "
+            "Then there must be two or more",
         )
     return Samples(root, items, f"labels from file names by {pattern.pattern}", ignored + missed)

@@ -354,7 +354,7 @@ def test_the_folder_of_a_tables_images_can_be_named(root, scan):
 
 
 def test_an_images_absolute_path_is_kept(root, scan, tmp_path):
-    found = scan(table(root, f"image,label\n{tmp_path}/x.jpg,a\n2.jpg,b\n", allow_outside=True))
+    found = scan(table(root, f"image,label\n{tmp_path}/x.jpg,a\n2.jpg,b\n"), allow_outside=True)
     assert root / found.items[0].path == tmp_path / "x.jpg"
 
 
