@@ -25,7 +25,7 @@ SAME = 0.999  # above: worth comparing every pixel
 FLAT = 4.0  # grey levels of deviation: below there is nothing to compare but the pixels themselves
 SMALLEST = 16  # pixels: a shorter side holds too little; every handwritten 1 of 8 x 8 looks like another
 RISE = 2.0  # grey levels: even areas stay 0, whatever a JPEG's noise does there
-CHUNK = 50_000
+CHUNK = 4096  # pairs compared at once
 ONES = np.array([bin(i).count("1") for i in range(1 << 16)], dtype=np.uint8)
 
 
@@ -53,36 +53,43 @@ def pairs(hashes: np.ndarray, small: np.ndarray) -> tuple[np.ndarray, np.ndarray
     Returns:
         Pairs of indices (M, 2), the smaller first, in order; and their correlations (M,).
     """
-    n = len(hashes)
-    found = [np.empty(0, dtype=np.int64)]
+    n, pictures = len(hashes), _standardised(small)
+    pair, certainty = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
     for first, second in _proposed(hashes):
-        found.append(np.minimum(first, second) * n + np.maximum(first, second))
-    both = np.unique(np.concatenate(found))
-    chosen = np.stack([both // max(n, 1), both % max(n, 1)], axis=1)
-    parts = [_correlation(small, chosen[i : i + CHUNK]) for i in range(0, len(chosen), CHUNK)]
-    correlation = np.concatenate([np.empty(0, dtype=np.float32), *parts])
-    keep = correlation >= CORRELATION
-    return chosen[keep], correlation[keep]
+        both = np.minimum(first, second) * n + np.maximum(first, second)  # a pair as one number
+        correlation = _correlation(pictures, first, second)
+        close = correlation >= CORRELATION
+        # The same pair may be proposed by several bands.
+        pair, at = np.unique(np.concatenate([pair, both[close]]), return_index=True)
+        certainty = np.concatenate([certainty, correlation[close]])[at]
+    return np.stack([pair // max(n, 1), pair % max(n, 1)], axis=1), certainty
+
+
+def _correlation(pictures: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Of pairs of rows (M,); a part of them at a time, for the memory's sake."""
+    parts = [np.empty(0, dtype=np.float32)]
+    for start in range(0, len(first), CHUNK):
+        a, b = (pictures[index[start : start + CHUNK]] for index in (first, second))
+        parts.append(np.einsum("ij,ij->i", a, b) / pictures.shape[1])
+    return np.concatenate(parts)
 
 
 def _proposed(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs that share a band, are neighbours in it, and differ in no more than ``RADIUS`` bits."""
+    """Band by band, pairs that share it, are neighbours in it, and differ in no more than ``RADIUS`` bits."""
     bands = np.ascontiguousarray(hashes).view(np.uint16)
     for band in range(BANDS):
         order = np.lexsort([bands[:, (band + k) % BANDS] for k in reversed(range(BANDS))])
         sorted_ = bands[order]
+        near = [np.empty((2, 0), dtype=np.int64)]
         for step in range(1, WINDOW + 1):
             at = np.flatnonzero(sorted_[:-step, band] == sorted_[step:, band])
             if not len(at):
                 break
             bits = ONES[sorted_[at] ^ sorted_[at + step]].sum(axis=1, dtype=np.int64)
             close = at[bits <= RADIUS]
-            yield order[close], order[close + step]
-
-
-def _correlation(small: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    a, b = (_standardised(small[chosen[:, i]]) for i in (0, 1))
-    return np.asarray((a * b).mean(axis=1))
+            near.append(np.stack([order[close], order[close + step]]))
+        first, second = np.concatenate(near, axis=1)
+        yield first, second
 
 
 def _standardised(small: np.ndarray) -> np.ndarray:
