@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def compare_workers(n: int, side: int) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-check-") as name:
         make(Path(name) / "images", n, side)
         files = sorted(Path(name).rglob("*.jpg"))
-        pools: list[tuple[type[Executor], int]] = [(ThreadPoolExecutor, 1)]
+        pools: list[tuple[Any, int]] = [(ThreadPoolExecutor, 1)]
         pools += [
             (kind, w) for w in sorted({2, os.cpu_count() or 1}) for kind in (ThreadPoolExecutor, ProcessPoolExecutor)
         ]
