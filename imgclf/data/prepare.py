@@ -111,7 +111,7 @@ def _warn(made: Prepared, terminal: Terminal) -> None:
         first: Any = conflicts[0]
         shown = (" = " if first["kind"] == "exact" else " ~ ").join(first["paths"][:SHOWN])
         terminal.warn(
-            f"{len(conflicts)} pictures are there twice with different labels, such as {shown}; "
+            f"{counted(len(conflicts), 'picture')} there twice with different labels, such as {shown}; "
             "`imgclf data check` lists them, `--out FOLDER` shows them"
         )
 
@@ -121,7 +121,7 @@ def _leaks(made: Prepared, rule: str, terminal: Terminal) -> None:
     dropped, kept = made.divided.dropped, made.divided.kept_together
     if dropped:
         names = ", ".join(dropped[:3]) + " …" * (len(dropped) > 3)
-        terminal.warn(f"{len(dropped)} training images are left out, as they are also held out: {names}")
+        terminal.warn(f"{counted(len(dropped), 'training image')} left out, being held out as well: {names}")
     if kept:
         terminal.note(f"split: {kept} groups of equal or nearly equal pictures are each kept on one side")
     found = leaks.find(made.dataset, made.alike)
@@ -130,10 +130,16 @@ def _leaks(made: Prepared, rule: str, terminal: Terminal) -> None:
     first = found[0]
     example = f"{first['valid']} {'=' if first['kind'] == 'exact' else '~'} {first['train']}"
     near = sum(leak["kind"] == "near" for leak in found)
-    text = f"{len(found)} validation or test images are also in training ({near} of them nearly), such as {example}"
+    number = counted(len(found), "validation or test image")
+    text = f"{number} also in training ({near} of them nearly), such as {example}"
     if rule == "fail":
         raise DataError(text, "remove the copies, or keep each on one side: --set data.on_leak=fix")
     terminal.warn(
         f"{text}: the figures will be too good. `imgclf data check` lists them; "
         "--set data.on_leak=fix keeps each picture on one side"
     )
+
+
+def counted(n: int, what: str) -> str:
+    """``"1 picture is"``, ``"2 pictures are"``."""
+    return f"{n} {what} is" if n == 1 else f"{n} {what}s are"

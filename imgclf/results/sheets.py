@@ -1,6 +1,5 @@
 """Contact sheets of what `imgclf data check` found: one PNG a kind, a row a group."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +25,30 @@ def write(report: dict[str, Any], samples: Samples, folder: Path) -> list[Path]:
     """
     label = {s.path: ", ".join(s.labels) or "no label" for s in samples.items}
     side = {leak[name]: name for leak in report["leaks"] for name in ("train", "valid")}
-    wide = [[e["path"]] for e in report["sizes"]["extreme"]]
+    extreme = [e["path"] for e in report["sizes"]["extreme"]]
     kinds: dict[str, tuple[str, list[Group]]] = {
         "duplicates": ("The same picture more than once", report["duplicates"]),
         "near_duplicates": ("Nearly the same picture", report["near_duplicates"]),
         "leaks": ("In training and held out as well", [[k["train"], k["valid"]] for k in report["leaks"]]),
         "conflicts": ("The same picture with different labels", report["conflicts"]),
-        "aspect": ("Extremely wide or tall", _rows(path for (path,) in wide)),
+        "aspect": ("Extremely wide or tall", _rows(extreme)),
     }
     made = []
     for name, (title, groups) in kinds.items():
         if groups:
             marks = side if name == "leaks" else {}
             text = {path: f"{label[path]}{f' ({marks[path]})' if path in marks else ''}" for g in groups for path in g}
-            made.append(_sheet(f"{title}: {_shown(groups)}", groups[:ROWS], text, samples.root, folder / f"{name}.png"))
+            number = _shown(len(extreme), ROWS * COLUMNS) if name == "aspect" else _shown(len(groups), ROWS)
+            made.append(_sheet(f"{title}: {number}", groups[:ROWS], text, samples.root, folder / f"{name}.png"))
     return made
 
 
-def _rows(paths: Iterable[str]) -> list[Group]:
-    every = list(paths)
-    return [every[i : i + COLUMNS] for i in range(0, len(every), COLUMNS)]
+def _rows(paths: list[str]) -> list[Group]:
+    return [paths[i : i + COLUMNS] for i in range(0, len(paths), COLUMNS)]
 
 
-def _shown(groups: list[Group]) -> str:
-    return f"{len(groups)}" if len(groups) <= ROWS else f"the first {ROWS} of {len(groups)}"
+def _shown(n: int, most: int) -> str:
+    return str(n) if n <= most else f"the first {most} of {n}"
 
 
 def _sheet(title: str, groups: list[Group], text: dict[str, str], root: Path, path: Path) -> Path:

@@ -60,5 +60,5 @@ def test_a_long_path_keeps_its_end():
 
 
 def test_only_so_many_groups_are_shown_and_the_rest_is_said():
-    assert sheets._shown([[]] * 3) == "3"
-    assert sheets._shown([[]] * 100) == f"the first {sheets.ROWS} of 100"
+    assert sheets._shown(3, 24) == "3"
+    assert sheets._shown(100, 24) == "the first 24 of 100"
