@@ -92,6 +92,9 @@ class TrainConfig(Section):
         description="auto: bf16 on a CUDA GPU that has it (else fp16) and on a processor with bf16 instructions, "
         "fp32 elsewhere",
     )
+    patience: Annotated[int, Field(strict=True, ge=1)] | None = Field(
+        None, description="stop after so many epochs without a better one, counted over all phases; null: never"
+    )
     checkpoint_minutes: Annotated[float, Field(strict=True, ge=0)] = Field(
         10.0, description="within an epoch last.ckpt is written this often, besides at its end; 0: after every step"
     )

@@ -66,7 +66,7 @@ def fit(learn: Learner, plan: Plan, *, cfg: Config, keep: KeepBest, watch: Watch
         saver.restore_optimizer(learn)
         epoch, batch = (start.epoch, start.batch) if begun else (0, 0)
         run_phase(learn, phase, [SeedEpochs(cfg, phase.name, batch), keep, watch, saver], epoch, batch)
-        if watch.request.asked:
+        if watch.request.asked or saver.place.phase == len(plan.phases):
             break
     if watch.request.asked and keep.best is None:
         _judge_unfinished(learn, keep)

@@ -48,6 +48,7 @@ class Saver(Callback):
     ) -> None:
         self.plan, self.watch, self.write, self.write_history = plan, watch, save, write_history
         self.resumed, self.place = resumed, resumed.place if resumed else Place()
+        self.patience = cfg.train.patience
         self.interval = cfg.train.checkpoint_minutes * 60
         self.saved_at = time.monotonic()
 
@@ -99,10 +100,19 @@ class Saver(Callback):
         phase, epoch = self.place.phase, self.epoch + 1
         if epoch == self.plan.phases[phase].epochs:
             phase, epoch = phase + 1, 0
+        if self._patience_is_over():
+            phase, epoch = len(self.plan.phases), 0
         self._save(Place(phase, epoch, 0))
         self.watch.keep.write()
         if self.watch.rows:
             self.write_history(self.watch.rows)
+        if phase == len(self.plan.phases):
+            raise CancelFitException()
+
+    def _patience_is_over(self) -> bool:
+        """Whether too many epochs have passed since the best; the rows say, so a resumed run decides the same."""
+        last = self.watch.rows[-self.patience :] if self.patience else []
+        return len(self.watch.rows) > len(last) > 0 and not any(row["best"] for row in last)
 
     def _save(self, place: Place) -> None:
         self.place = place

@@ -268,3 +268,12 @@ def test_extend_needs_a_finished_run(work):
     code, text = refused(work, "--extend", "1")
     assert (code, "is not finished" in text) == (4, True)
     assert run_here("train", "--extend", "1", cwd=work).returncode == 2
+
+
+def test_patience_counts_over_the_phases(images, whole, tmp_path):
+    # Undisturbed, no epoch after the frozen one is better; a patience of one stops after the first of them.
+    assert [row["best"] for row in history(whole)] == ["True", "False", "False"]
+    settings = [*SMALL, "--set", "data.workers=0", "--set", "train.patience=1"]
+    done = run_here("train", "-d", images, *settings, "--name", "run", "--json", cwd=tmp_path)
+    assert (done.returncode, done.json["status"], done.json["epochs_done"]) == (0, "finished", 2), done.stderr
+    assert history(tmp_path / "runs" / "run") == history(whole)[:2]
