@@ -253,7 +253,7 @@ def test_the_shape_of_the_cycles():
 def test_the_cross_entropy_worked_by_hand():
     from imgclf.results import calibration, metrics
 
-    rows = {row[0]: row[1:] for row in table_after("docs/training.md", "By hand")}
+    rows = {row[0]: row[1:] for row in table_after("docs/the-loss.md", "By hand")}
     activations = np.array([[float(cell.replace("−", "-")) for cell in rows["activation"][:2]]])
     probs = calibration.softmax(activations)
     losses = [metrics.losses(probs, np.array([i]))[0] for i in (0, 1)]
@@ -261,7 +261,7 @@ def test_the_cross_entropy_worked_by_hand():
     assert rows["probability"] == [*(f"{p:.3f}" for p in probs[0]), "1"]
     assert rows["loss if this is the right class"][:2] == [f"{loss:.3f}" for loss in losses]
     assert losses[1] - losses[0] == pytest.approx(3, abs=1e-6)
-    assert [f"{math.log(n):.3f}" in text("docs/training.md") for n in (2, 10)] == [True, True]
+    assert [f"{math.log(n):.3f}" in text("docs/the-loss.md") for n in (2, 10)] == [True, True]
 
 
 def test_the_intervals_given_as_examples():
@@ -285,8 +285,8 @@ def registry(file: str, name: str) -> list[str]:
     ("page", "file", "name"),
     [
         ("training", "training/scores.py", "METRICS"),
-        ("training", "training/losses.py", "SINGLE_LABEL"),
-        ("training", "training/losses.py", "MULTI_LABEL"),
+        ("the-loss", "training/losses.py", "SINGLE_LABEL"),
+        ("the-loss", "training/losses.py", "MULTI_LABEL"),
         ("training", "training/archs.py", "BUILDERS"),
         ("shipping", "shipping/exporters/__init__.py", "FORMATS"),
     ],
