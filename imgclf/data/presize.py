@@ -20,6 +20,7 @@ from fastai.vision.all import (
     Contrast,
     PILImage,
     PILImageBW,
+    RandomErasing,
     RandTransform,
     TensorImage,
     Transform,
@@ -103,7 +104,7 @@ class FusedAugment(RandTransform):
 
     Input (N, C, presize, presize) in 0 to 1, output (N, C, size, size). The coordinate map of image n is
     ``warp_n(affine_n @ crop_n)``: the same composition as fastai's two steps, with a crop drawn per image instead of
-    per batch. Reflection padding, as fastai's.
+    per batch.
     """
 
     split_idx, order = None, 20  # before TrainOnly's lighting
@@ -118,13 +119,15 @@ class FusedAugment(RandTransform):
         max_zoom: float,
         max_warp: float,
         p_affine: float,
+        min_zoom: float = 1.0,
+        pad_mode: str = "reflection",
     ) -> None:
         super().__init__()
-        self.size, self.min_scale = size, min_scale
+        self.size, self.min_scale, self.pad_mode = size, min_scale, pad_mode
         draws = {
             partial(dihedral_mat if flip_vert else flip_mat, p=0.5): do_flip,
             partial(rotate_mat, max_deg=max_rotate, p=p_affine): max_rotate > 0,
-            partial(zoom_mat, max_zoom=max_zoom, p=p_affine): max_zoom > 1,
+            partial(zoom_mat, min_zoom=min_zoom, max_zoom=max_zoom, p=p_affine): min_zoom < 1 or max_zoom > 1,
         }
         self.affine = [draw for draw, used in draws.items() if used]  # fastai's order
         self.warp = _WarpCoord(magnitude=max_warp, p=p_affine) if max_warp else None
@@ -149,7 +152,7 @@ class FusedAugment(RandTransform):
         shrink = min(pixels.shape[-2:]) / self.size / 2
         if shrink * self.min_scale**0.5 > 1:
             pixels = F.interpolate(pixels, scale_factor=1 / shrink, mode="area", recompute_scale_factor=True)
-        sampled = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
+        sampled = F.grid_sample(pixels, grid, mode="bilinear", padding_mode=self.pad_mode, align_corners=True)
         return TensorImage(sampled)
 
 
@@ -171,13 +174,17 @@ def batch_transforms(cfg: Config, size: int) -> list[Transform]:
         "do_flip": cfg.augment.flip,
         "flip_vert": cfg.augment.flip_vert,
         "max_rotate": cfg.augment.max_rotate,
+        "min_zoom": cfg.augment.min_zoom,
         "max_zoom": cfg.augment.max_zoom,
         "max_warp": cfg.augment.max_warp,
         "p_affine": cfg.augment.p_affine,
+        "pad_mode": cfg.augment.pad_mode,
     }
     lighting, p = cfg.augment.max_lighting, cfg.augment.p_lighting
+    p_erase = cfg.augment.erase
+    erase = [RandomErasing(p=p_erase, max_count=cfg.augment.erase_count)] if p_erase else []  # after Normalize
     if cfg.augment.engine == "fastai":
-        return [TrainOnly(tfms=aug_transforms(size=size, max_lighting=lighting, p_lighting=p, **geometry))]
+        return [TrainOnly(tfms=aug_transforms(size=size, max_lighting=lighting, p_lighting=p, **geometry)), *erase]
     fused = FusedAugment(size=size, **geometry)
     light = setup_aug_tfms([Brightness(lighting, p=p), Contrast(lighting, p=p)]) if lighting else []
-    return [fused, TrainOnly(tfms=light)] if light else [fused]
+    return [fused, *([TrainOnly(tfms=light)] if light else []), *erase]

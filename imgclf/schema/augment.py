@@ -34,13 +34,41 @@ class AugmentConfig(Section):
     max_rotate: Annotated[float, Field(strict=True, ge=0, le=180)] = Field(
         10.0, description="largest rotation, degrees"
     )
+    min_zoom: Annotated[float, Field(strict=True, gt=0, le=1)] = Field(
+        1.0, description="largest zoom out, as a share of the size; 1: none"
+    )
     max_zoom: Annotated[float, Field(strict=True, ge=1)] = Field(1.1, description="largest zoom in; 1: none")
     max_warp: Share = Field(0.2, description="largest change of perspective")
     max_lighting: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
         0.2, description="largest change of brightness and contrast"
     )
+    pad_mode: Literal["reflection", "border", "zeros"] = Field(
+        "reflection", description="what fills corners that rotation, zoom or warp leave empty"
+    )
     p_affine: Share = Field(0.75, description="how often rotation, zoom and warp are each applied")
     p_lighting: Share = Field(0.75, description="how often brightness and contrast are each changed")
+    mixup: Annotated[float, Field(strict=True, ge=0)] = Field(
+        0.0,
+        description="fastai's MixUp: each image blended with another, the loss likewise; alpha, such as 0.4; 0: off",
+    )
+    cutmix: Annotated[float, Field(strict=True, ge=0)] = Field(
+        0.0, description="fastai's CutMix: a rectangle of another image pasted in; alpha, such as 1.0; 0: off"
+    )
+    erase: Share = Field(0.0, description="fastai's RandomErasing: how often a batch gets rectangles of noise; 0: off")
+    erase_count: Annotated[int, Field(strict=True, ge=1)] = Field(
+        1, description="erase: the most rectangles; they share the area, up to 30 %"
+    )
+
+    @model_validator(mode="after")
+    def _one_way_of_mixing(self) -> "AugmentConfig":
+        if self.mixup and self.cutmix:
+            raise ValueError(
+                f"augment.mixup ({self.mixup:g}) and augment.cutmix ({self.cutmix:g}) cannot be used together: "
+                "each puts itself in the place of the loss; leave one at 0"
+            )
+        if self.erase_count > 1 and not self.erase:
+            raise ValueError(f"augment.erase_count is {self.erase_count} while augment.erase is 0: nothing is erased")
+        return self
 
     @model_validator(mode="after")
     def _presize_covers_size(self) -> "AugmentConfig":

@@ -82,6 +82,9 @@ class TrainConfig(Section):
     class_weights: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
         None, description="how much an image of a class counts in the loss, such as {cat: 2.5}; unnamed classes: 1"
     )
+    clip: Annotated[float, Field(strict=True, gt=0)] | None = Field(
+        None, description="fastai's GradientClip: the largest norm of all gradients together; null: no limit"
+    )
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["auto"] = Field(
         "auto",
         description="a list, shown each epoch; the first one decides which epoch was the best. auto: [error_rate]; "

@@ -22,7 +22,7 @@ from torch import nn
 
 from imgclf.data.loaders import Loaders
 from imgclf.schema import Config
-from imgclf.training import precision, speed
+from imgclf.training import augment, precision, speed
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.losses import Task, loss_func
@@ -83,7 +83,7 @@ def build(
     learn.to(hardware.device)
     learn.remove_cbs(learn.cbs.filter(lambda cb: isinstance(cb, ProgressCallback)))
     learn.logger = noop
-    learn.add_cbs(precision.callbacks(hardware))
+    learn.add_cbs([*precision.callbacks(hardware), *augment.callbacks(cfg)])
     return learn, [*notes, *speed.apply(cfg, learn, hardware)]
 
 
