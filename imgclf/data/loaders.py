@@ -13,6 +13,7 @@ from fastai.vision.all import (
     DataBlock,
     DataLoaders,
     IntToFloatTensor,
+    MultiCategoryBlock,
     Normalize,
     ToTensor,
     TransformBlock,
@@ -58,9 +59,20 @@ class SamplePath:
         return self.root / sample.path
 
 
-def get_label(sample: Sample) -> str:
-    """``get_y``: a sample's label."""
-    return sample.label
+class KnownLabels:
+    """``get_y``: a sample's label; in multi-label data those of its labels that are classes."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.multi_label, self.known = dataset.multi_label, frozenset(dataset.classes)
+
+    def __call__(self, sample: Sample) -> str | list[str]:
+        return [name for name in sample.labels if name in self.known] if self.multi_label else sample.label
+
+
+def label_block(dataset: Dataset) -> TransformBlock:
+    """fastai's block for one label an image, or for any number."""
+    vocab = list(dataset.classes)
+    return MultiCategoryBlock(vocab=vocab) if dataset.multi_label else CategoryBlock(vocab=vocab, sort=False)
 
 
 def by_split(items: list[Sample]) -> tuple[list[int], list[int]]:
@@ -88,10 +100,10 @@ def data_block(cfg: Config, dataset: Dataset, preprocess: Preprocess) -> DataBlo
     return DataBlock(
         blocks=(
             TransformBlock(type_tfms=OpenImage(presize, preprocess), item_tfms=ToTensor, batch_tfms=IntToFloatTensor),
-            CategoryBlock(vocab=list(dataset.classes), sort=False),
+            label_block(dataset),
         ),
         get_x=SamplePath(dataset.root),
-        get_y=get_label,
+        get_y=KnownLabels(dataset),
         splitter=by_split,
         item_tfms=Presize(presize, preprocess),
         batch_tfms=[

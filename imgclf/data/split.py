@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from imgclf.data import changes, draw
 from imgclf.data.changes import Recorded
@@ -29,6 +30,11 @@ class Dataset:
     multi_label: bool = False
     reused: tuple[Recorded, ...] = ()  # the split.csv that decided, if one did
     new: int = 0  # images it does not name: they are not used
+
+    @property
+    def task(self) -> Literal["single", "multi"]:
+        """One label an image, or any number."""
+        return "multi" if self.multi_label else "single"
 
     def path(self, sample: Sample) -> Path:
         return self.root / sample.path

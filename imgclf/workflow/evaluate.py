@@ -11,14 +11,16 @@ from imgclf import runs
 from imgclf.config import Override, load
 from imgclf.console import Terminal, finite
 from imgclf.data import balance, changes, scan, split
-from imgclf.data.samples import Sample
+from imgclf.data.samples import Sample, Samples
 from imgclf.errors import DataError, ModelError, UserError, did_you_mean
 from imgclf.results.evaluate import Evaluation, Predictions
 from imgclf.results.evaluate import evaluate as figures
+from imgclf.results.multilabel import MultiEvaluation
 from imgclf.shipping import inference
 from imgclf.shipping.inference import Predictor
 
 PARTS = ("train", "valid", "test")
+Figures = Evaluation | MultiEvaluation
 
 
 def evaluate(
@@ -30,7 +32,7 @@ def evaluate(
     device: str = "auto",
     batch_size: int = 64,
     terminal: Terminal | None = None,
-) -> Evaluation:
+) -> Figures:
     """Judge a model.
 
     Args:
@@ -49,7 +51,7 @@ def evaluate(
         raise UserError(f"--split: there is no part '{part}'.{did_you_mean(part, PARTS)}", f"one of {', '.join(PARTS)}")
     path = locate(model, runs_dir)
     predictor = inference.load(path, device)
-    root, chosen = _labelled(path, data, part, predictor.classes)
+    root, chosen = _labelled(path, data, part, predictor, terminal)
     run = owner(path)
     if data is None and run is not None:
         recorded = [row for row in changes.read(run / runs.SPLIT) if row.sample.split == part]
@@ -57,11 +59,11 @@ def evaluate(
             terminal.warn(changed)
     terminal.note(f"evaluating {path} on {len(chosen)} images of {root}")
     raw = predict(predictor, root, chosen, terminal, batch_size)
-    found = judge(raw, raw.temperature)[1]
+    found = figures(raw)
     return found if run is None else _with_training(found, run)
 
 
-def _with_training(found: Evaluation, run: Path) -> Evaluation:
+def _with_training(found: Figures, run: Path) -> Figures:
     """The figures of each class beside the training images it had, and its weight, as the run's files tell."""
     if not (run / runs.SPLIT).is_file() or not (run / runs.CONFIG).is_file():
         return found
@@ -108,7 +110,6 @@ def predict(
     Raises:
         DataError: if none can be read.
     """
-    index = {name: i for i, name in enumerate(predictor.classes)}
     kept, logits = [], []
     with terminal.progress("evaluating", len(chosen)) as step:
         answers = predictor.predict((root / s.path for s in chosen), batch_size)
@@ -121,23 +122,34 @@ def predict(
             logits.append(answer.logits)
     if not kept:
         raise DataError(f"none of the {len(chosen)} images under {root} can be read")
-    targets = np.array([index[s.label] for s in kept], dtype=np.int64)
-    paths = tuple(s.path for s in kept)
-    return Predictions(paths, np.stack(logits), targets, predictor.classes, predictor.temperature)
+    return Predictions(
+        tuple(s.path for s in kept), np.stack(logits), targets(predictor, kept), predictor.classes,
+        predictor.temperature, predictor.task, predictor.thresholds,
+    )  # fmt: skip
 
 
-def judge(raw: Predictions, temperature: float | None) -> tuple[Predictions, Evaluation]:
-    """Predictions at a temperature, and all their figures."""
-    predictions = replace(raw, temperature=temperature)
+def targets(predictor: Predictor, labelled: Sequence[Sample]) -> np.ndarray:
+    """Class numbers (N,); with several labels an image rows of 0 and 1 (N, C)."""
+    if predictor.task == "multi":
+        return np.array([[name in s.labels for name in predictor.classes] for s in labelled], dtype=np.int64)
+    index = {name: i for i, name in enumerate(predictor.classes)}
+    return np.array([index[s.label] for s in labelled], dtype=np.int64)
+
+
+def judge(raw: Predictions, **changes: Any) -> tuple[Predictions, Figures]:
+    """Predictions at another temperature or other thresholds, and all their figures."""
+    predictions = replace(raw, **changes)
     return predictions, figures(predictions)
 
 
-def report_data(found: Evaluation) -> dict[str, Any]:
+def report_data(found: Figures) -> dict[str, Any]:
     """The evaluation as JSON-ready values."""
     return dict(finite(found.to_dict()))
 
 
-def _labelled(path: Path, data: str | None, part: str, classes: tuple[str, ...]) -> tuple[Path, tuple[Sample, ...]]:
+def _labelled(
+    path: Path, data: str | None, part: str, predictor: Predictor, terminal: Terminal
+) -> tuple[Path, tuple[Sample, ...]]:
     run = owner(path)
     if data is None:
         if run is None:
@@ -155,10 +167,24 @@ def _labelled(path: Path, data: str | None, part: str, classes: tuple[str, ...])
     }
     settings = [Override(key, value, "--data") for key, value in other.items()]
     found = scan.scan(load(source, settings).config, least_classes=1)
-    unknown = sorted(set(found.class_counts) - set(classes))
-    if unknown:
-        raise DataError(
-            f"labels the model does not know: {', '.join(unknown[:5])}; it knows {', '.join(classes[:10])}",
-            "evaluate on images of the classes it was trained on",
-        )
+    _check_labels(found, predictor, terminal)
     return found.root, found.items
+
+
+def _check_labels(found: Samples, predictor: Predictor, terminal: Terminal) -> None:
+    if found.multi_label != (predictor.task == "multi"):
+        has, wants = ("several labels", "one label") if found.multi_label else ("one label", "several labels")
+        raise DataError(
+            f"the images under {found.root} have {has} each ({found.layout}), the model gives {wants}",
+            "evaluate on images labelled as those it was trained on",
+        )
+    unknown = sorted(set(found.class_counts) - set(predictor.classes))
+    if not unknown:
+        return
+    said = f"labels the model does not know: {', '.join(unknown[:5])}"
+    if found.multi_label:
+        terminal.warn(f"{said}; they are passed over")
+        return
+    raise DataError(
+        f"{said}; it knows {', '.join(predictor.classes[:10])}", "evaluate on images of the classes it was trained on"
+    )

@@ -7,13 +7,15 @@ from typing import Any
 
 from imgclf import runs
 from imgclf.console import Terminal
-from imgclf.results import answers, calibration, phases, plots, report
-from imgclf.results.evaluate import Evaluation
+from imgclf.results import answers, calibration, phases, plots, report, thresholds
+from imgclf.results.evaluate import Predictions
+from imgclf.results.multilabel import MultiEvaluation
 from imgclf.runs import Run
 from imgclf.shipping import bundle, inference, layers
 from imgclf.shipping.record import Record
 from imgclf.training.fit import Fitted
 from imgclf.workflow import evaluate
+from imgclf.workflow.evaluate import Figures
 from imgclf.workflow.session import Session
 
 
@@ -30,6 +32,7 @@ def record(name: str, s: Session, lr: float, head: Any) -> Record:
     """The bundle's record, before calibration."""
     return Record(
         classes=s.data.dataset.classes,
+        task=s.data.dataset.task,
         preprocess=s.loaders.preprocess,
         arch=s.arch.name,
         head=layers.describe(head),
@@ -40,16 +43,17 @@ def record(name: str, s: Session, lr: float, head: Any) -> Record:
     )  # fmt: skip
 
 
-def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str) -> Evaluation:
+def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str) -> Figures:
     """Calibrate the best model on the validation images, evaluate it through the bundle, and write everything down."""
     data = s.data.dataset
     predictor = inference.load(run.path, str(s.hardware.device))
     raw = evaluate.predict(predictor, data.root, data.valid, terminal)
     temperature = calibration.fit_temperature(raw.logits, raw.targets)
-    predictions, found = evaluate.judge(raw, temperature)
+    chosen = {"temperature": temperature, "thresholds": _thresholds(raw, temperature)}
+    predictions, found = evaluate.judge(raw, **chosen)
     found = replace(found, per_class=s.loaders.balance.annotate(found.per_class))
     metrics = {"accuracy": found.accuracy.to_dict(), "error_rate": found.error_rate, "ece": found.ece_after}
-    bundle.update(run.path, temperature=temperature, metrics=metrics)
+    bundle.update(run.path, **chosen, metrics=metrics)
     runs.write_json(run.file(runs.EVAL_REPORT), evaluate.report_data(found))
     runs.write_text(run.file(runs.PREDICTIONS), answers.to_csv(predictions))
     pictures = draw(run, predictions, found, data.root)
@@ -62,27 +66,40 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str
         evaluation=evaluate.report_data(found),
         history=fitted.rows,
         plots=[*first, *pictures],
-        warnings=[CHOSEN_HERE, *([INTERRUPTED] if fitted.interrupted else [])],
+        warnings=[CHOSEN_HERE[data.task], *([INTERRUPTED] if fitted.interrupted else [])],
         command=command,
     )
     return found
 
 
-CHOSEN_HERE = (
-    "The best epoch and the temperature were chosen on the same images these figures are measured on: "
-    "on new images expect slightly less."
-)
+CHOSEN_HERE = {
+    "single": "The best epoch and the temperature were chosen on the same images these figures are measured on: "
+    "on new images expect slightly less.",
+    "multi": "The best epoch, the temperature and the thresholds were chosen on the same images these figures are "
+    "measured on: on new images expect slightly less.",
+}
 INTERRUPTED = "The run was interrupted: this is the best model it had reached."
 
 
-def draw(run: Run, predictions: Any, found: Evaluation, root: Path) -> list[Path]:
+def _thresholds(raw: Predictions, temperature: float) -> tuple[float, ...] | None:
+    """For several labels an image: the probability from which each is given."""
+    calibrated = replace(raw, temperature=temperature)
+    return thresholds.tune(calibrated.probs, raw.targets) if raw.task == "multi" else None
+
+
+def draw(run: Run, predictions: Predictions, found: Figures, root: Path) -> list[Path]:
     """The pictures of an evaluation, in the run's plots folder."""
     folder = run.file(runs.PLOTS)
     targets = predictions.targets
-    before = calibration.reliability(calibration.softmax(predictions.logits), targets)
+    before, after = replace(predictions, temperature=1.0).probs, predictions.probs
+    if isinstance(found, MultiEvaluation):
+        overview = plots.per_label_plot(found.per_class, folder / "labels.png")
+    else:
+        overview = plots.confusion_plot(found.confusion, found.classes, folder / "confusion.png")
+    rows = (calibration.reliability(probs, targets) for probs in (before, after))
     return [
-        plots.confusion_plot(found.confusion, found.classes, folder / "confusion.png"),
-        plots.reliability_plot(before, calibration.reliability(predictions.probs, targets), folder / "reliability.png"),
+        overview,
+        plots.reliability_plot(*rows, folder / "reliability.png"),
         plots.top_losses_plot(found.top_losses, root, folder / "top_losses.png"),
     ]
 

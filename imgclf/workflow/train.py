@@ -15,10 +15,11 @@ from imgclf.console import Terminal, log_to, logger
 from imgclf.data.location import keep_out
 from imgclf.errors import Interrupted
 from imgclf.results import phases
-from imgclf.results.evaluate import Evaluation
+from imgclf.results.multilabel import MultiEvaluation
 from imgclf.runs import Run
 from imgclf.schema import Config
 from imgclf.workflow import environment
+from imgclf.workflow.evaluate import Figures
 
 if TYPE_CHECKING:
     from imgclf.training.checkpoint import Checkpoint
@@ -37,7 +38,7 @@ class TrainResult:
     pretrained: bool
     epochs_done: int
     best: dict[str, Any]
-    evaluation: Evaluation
+    evaluation: Figures
     lr: float
     seconds: float
     images_per_second: float
@@ -52,9 +53,16 @@ class TrainResult:
             "best": {
                 **self.best, "error_rate": figures.error_rate, "accuracy": figures.accuracy.value,
             },
-            "metrics": {"accuracy": asdict(figures.accuracy), "macro_f1": {"value": figures.macro_f1}},
+            "metrics": _metrics(figures),
             "lr": self.lr, "seconds": round(self.seconds, 2), "images_per_second": round(self.images_per_second, 2),
         }  # fmt: skip
+
+
+def _metrics(figures: Figures) -> dict[str, Any]:
+    found = {"accuracy": asdict(figures.accuracy), "macro_f1": {"value": figures.macro_f1}}
+    if isinstance(figures, MultiEvaluation):
+        found |= {"accuracy_multi": {"value": figures.accuracy_multi}, "mAP": {"value": figures.mean_ap}}
+    return found
 
 
 def train(

@@ -1,0 +1,132 @@
+"""Several labels an image, from a table to a verified export, through the command line."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import shapes
+from support import run_here, unpack
+
+FAST = ["-a", "resnet18", "--size", "32", "--presize", "40", "-b", "8", "--lr", "3e-3", "--set", "data.workers=0"]
+RANDOM = ["--set", "model.pretrained=false"]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("multi")
+    shapes.write_multi(folder / "colours")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(work):
+    done = run_here("train", "-d", "colours", "-e", "8", *FAST, *RANDOM, "--name", "colours", "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_it_learns_the_colours(trained):
+    found = json.loads(trained.stdout)
+    assert found["classes"] == list(shapes.COLOURS)
+    assert {"accuracy", "accuracy_multi", "mAP", "macro_f1"} <= found["metrics"].keys()
+    assert found["metrics"]["mAP"]["value"] > 0.8  # by chance: about 0.5
+    assert "several labels" in trained.stderr
+
+
+def test_the_run_keeps_task_thresholds_and_pictures(trained, work):
+    run = work / "runs" / "colours"
+    record = json.loads((run / "model.json").read_text())
+    assert record["task"] == "multi"
+    assert len(record["thresholds"]) == 3
+    assert all(0 <= t <= 1 for t in record["thresholds"])
+    assert (run / "plots" / "labels.png").is_file()
+    page = (run / "report.html").read_text()
+    assert "thresholds were chosen on the same images" in page
+
+
+def test_evaluate_gives_the_figures_of_training(trained, work):
+    done = run_here("evaluate", "colours", "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    again, first = json.loads(done.stdout), json.loads((work / "runs/colours/eval/report.json").read_text())
+    assert again["mAP"] == pytest.approx(first["mAP"], abs=1e-6)
+    assert again["accuracy"] == first["accuracy"]
+    assert [row["class"] for row in again["per_class"]] == list(shapes.COLOURS)
+    assert {"n", "precision", "recall", "f1", "ap", "threshold"} <= again["per_class"][0].keys()
+
+
+def test_evaluate_on_other_images_takes_no_single_labels(trained, work):
+    shapes.write(work / "shapes", per_class=2)
+    done = run_here("evaluate", "colours", "-d", "shapes", cwd=work)
+    assert done.returncode == 3
+    assert "one label each" in done.stderr
+
+
+def test_predict_gives_the_labels_over_their_thresholds(trained, work):
+    record = json.loads((work / "runs/colours/model.json").read_text())
+    thresholds = dict(zip(record["classes"], record["thresholds"], strict=True))
+    done = run_here("predict", "colours", "colours/images", "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["predictions"]
+    assert len(rows) == 64
+    for row in rows:
+        assert set(row["labels"]) == {name for name, p in row["probs"].items() if p >= thresholds[name]}
+    assert len({tuple(sorted(row["labels"])) for row in rows}) > 3
+
+
+def test_predict_as_a_table_for_programs(trained, work):
+    done = run_here("predict", "colours", "colours/images", "--format", "csv", cwd=work)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert len(rows) == 64
+    assert {"path", "blue", "green", "red"} <= rows[0].keys()
+
+
+@pytest.mark.parametrize("form", ["onnx", "safetensors", "pkl"])
+def test_exports_give_the_same_answers(trained, work, form):
+    done = run_here("export", "colours", "--format", form, "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"][0]["parity"]["passed"]
+
+
+def test_the_onnx_file_says_how_to_read_it(trained, work):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    assert run_here("export", "colours", "--format", "onnx", "--json", cwd=work).returncode == 0
+    session = onnxruntime.InferenceSession(str(work / "runs/colours/export/model.onnx"))
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["task"]) == "multi"
+    assert len(json.loads(facts["thresholds"])) == 3
+    (probs,) = session.run(None, {"image": np.zeros((2, 32, 32, 3), np.uint8)})
+    assert probs.shape == (2, 3)
+    assert ((probs > 0) & (probs < 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("train.loss=cross_entropy", "bce"), ("train.metrics=[error_rate]", "accuracy_multi")],
+)
+def test_a_loss_or_metric_for_one_label_is_refused(work, setting, said):
+    done = run_here("train", "-d", "colours", *FAST, *RANDOM, "--set", setting, cwd=work)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_the_dry_run_goes_all_the_way(work):
+    done = run_here("train", "-d", "colours", *FAST, *RANDOM, "--dry-run", "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["exports"].values()) == {True}
+
+
+@pytest.mark.real
+def test_labels_that_only_validate_and_images_without_any(shared, tmp_path):
+    """COCO's first pictures: 76 labels, five of them in validation alone, two empty cells."""
+    folder = unpack(shared / "data" / "multilabel-coco.tar", tmp_path)
+    weights = shared / "weights" / "resnet18-imagenet-pqf.pth"
+    if not weights.is_file():
+        pytest.skip(f"the project's shared weights are not here: {weights}")
+    more = ["--set", f"model.weights={weights}", "-e", "0", "--freeze-epochs", "1", "--json"]
+    done = run_here("train", "-d", folder, *FAST[:6], "-b", "16", "--lr", "3e-3", *more, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["n_train"], found["n_valid"]) == (128, 128)
+    assert not {"apple", "fire_hydrant", "keyboard", "sheep", "surfboard"} & set(found["classes"])
