@@ -31,8 +31,8 @@ def test_it_learns_the_colours(trained):
     found = json.loads(trained.stdout)
     assert found["classes"] == list(shapes.COLOURS)
     assert {"accuracy", "accuracy_multi", "mAP", "macro_f1"} <= found["metrics"].keys()
-    assert found["metrics"]["mAP"]["value"] > 0.8  # by chance: about 0.5
-    assert "several labels" in trained.stderr
+    assert found["metrics"]["mAP"]["value"] > 0.65  # by chance: about 0.5; 0.87 seen
+    assert "several a cell" in trained.stderr
 
 
 def test_the_run_keeps_task_thresholds_and_pictures(trained, work):
