@@ -73,7 +73,7 @@ class Evaluation:
         return {key: value for key, value in data.items() if key != "top5_accuracy" or value is not None}
 
 
-def evaluate(predictions: Predictions, top_losses: int = 20) -> Any:
+def evaluate(predictions: Predictions, top_losses: int = 20) -> "Evaluation | multilabel.MultiEvaluation":
     """Judge the predictions: an ``Evaluation``, with several labels an image a ``MultiEvaluation``.
 
     Args:

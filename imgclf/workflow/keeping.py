@@ -91,15 +91,14 @@ def draw(run: Run, predictions: Predictions, found: Figures, root: Path) -> list
     """The pictures of an evaluation, in the run's plots folder."""
     folder = run.file(runs.PLOTS)
     targets = predictions.targets
-    before, after = replace(predictions, temperature=1.0).probs, predictions.probs
+    before = calibration.reliability(replace(predictions, temperature=1.0).probs, targets)
     if isinstance(found, MultiEvaluation):
         overview = plots.per_label_plot(found.per_class, folder / "labels.png")
     else:
         overview = plots.confusion_plot(found.confusion, found.classes, folder / "confusion.png")
-    rows = (calibration.reliability(probs, targets) for probs in (before, after))
     return [
         overview,
-        plots.reliability_plot(*rows, folder / "reliability.png"),
+        plots.reliability_plot(before, calibration.reliability(predictions.probs, targets), folder / "reliability.png"),
         plots.top_losses_plot(found.top_losses, root, folder / "top_losses.png"),
     ]
 
