@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgclf.config import dump, load_config
+from imgclf.data.images import Preprocess
 from imgclf.errors import ConfigError
 from imgclf.training import plan
 from imgclf.training.plan import Curve
@@ -133,7 +134,7 @@ def test_the_view_names_every_figure(capsys):
     console.print(
         facts(
             classes=list("abcdefgh"), n_train=1000, n_valid=250, batch_size=100, batches=10, workers=2,
-            preprocess=type("P", (), {"size": 224, "resize": "crop"})(), arch="resnet34", pretrained=True,
+            preprocess=Preprocess(224), arch="resnet34", pretrained=True,
             device="cpu", precision="fp32 (why)",
         )
     )  # fmt: skip
