@@ -1,7 +1,5 @@
 """From a data set to fastai ``DataLoaders``: one ``DataBlock``, with presizing."""
 
-import contextlib
-import io
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -173,18 +171,3 @@ def reseed(dls: DataLoaders, seed: int, first_batch: int = 0) -> None:
     """Make the next pass over the loaders a function of ``seed``, the training one from ``first_batch`` on."""
     for i, dl in enumerate(dls.loaders):
         dl.place(seed + i, 0 if i else first_batch)
-
-
-class _Source(list):
-    """A list of samples whose printed form is one line: ``DataBlock.summary`` prints its source."""
-
-    def __repr__(self) -> str:
-        return f"{len(self)} samples, such as {self[0].path} ({', '.join(self[0].labels)})"
-
-
-def summary(cfg: Config, dataset: Dataset) -> str:
-    """fastai's ``DataBlock.summary`` for this configuration."""
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text):
-        data_block(cfg, dataset, preprocess_record(cfg)).summary(_Source(source(dataset)))
-    return text.getvalue()

@@ -36,10 +36,10 @@ def check(cfg: Config, terminal: Terminal | None = None, out: Path | None = None
 
 
 def summary(cfg: Config, terminal: Terminal | None = None) -> str:
-    """fastai's ``DataBlock.summary`` for this configuration."""
-    from imgclf.data import loaders
+    """fastai's ``DataBlock.summary`` for this configuration, readable."""
+    from imgclf.data.summary import summary as told
 
-    return loaders.summary(cfg, prepare.prepare(cfg, terminal or Terminal(quiet=True)).dataset)
+    return told(cfg, prepare.prepare(cfg, terminal or Terminal(quiet=True)).dataset)
 
 
 def show(cfg: Config, out: Path, n: int, terminal: Terminal | None = None) -> Path:

@@ -156,21 +156,6 @@ def test_workers_are_one_a_core_up_to_eight_and_none_for_tiny_images(
     assert loaders._workers(cfg, Preprocess(size)) == expected
 
 
-def test_the_summary_tells_each_step(dataset, make_config):
-    data = dataset(4)
-    cfg = make_config(data.root, **{"augment.size": 8, "augment.presize": 12})
-    text = loaders.summary(cfg, data)
-    for step in (
-        "OpenImage",
-        "Presize",
-        "FusedAugment",
-        "Brightness",
-        "Normalize",
-        "8 samples, such as train/0.png (a)",
-    ):
-        assert step in text
-
-
 def test_nothing_is_written_into_the_data_folder(dataset, build):
     data = dataset(8)
     before = sorted(data.root.rglob("*"))
