@@ -11,7 +11,7 @@ from imgclf.data.location import location
 from imgclf.data.names import scan_names
 from imgclf.data.samples import Samples
 from imgclf.data.tables import scan_table, tables
-from imgclf.data.walk import holds_images, visible, walk
+from imgclf.data.walk import holds_images, is_image, visible, walk
 from imgclf.errors import DataError
 from imgclf.schema import Config
 
@@ -31,7 +31,7 @@ def scan(cfg: Config, least_classes: int = 2, terminal: Terminal | None = None) 
         raise DataError(f"no such file or folder: {path}", "give the folder with the images: --data PATH")
     found = replace(_finish(cfg, _LAYOUTS[_layout(cfg, path)](cfg, path)), recognised=True)
     if len(found.class_counts) < least_classes:
-        raise DataError(_too_few_classes(found), "data.labels says where the label is: folder, regex or csv")
+        raise DataError(_too_few_classes(found), _where_are_the_classes(found))
     return found
 
 
@@ -57,7 +57,18 @@ def _layout(cfg: Config, path: Path) -> str:
     only_splits = are_splits(holding) and all(name.lower() in SPLIT_FOLDERS for name in holding)
     if len(holding) >= 2 and not only_splits:
         return "folder"
-    return "csv" if tables(path) else "regex" if holds_images(path) else "folder"
+    if tables(path):
+        return "csv"
+    loose = any(is_image(p) for p in visible(path))
+    one_class = len(holding) == 1 and not loose and not _names_tell_classes(cfg, path)
+    return "folder" if one_class or not (holding or loose) else "regex"
+
+
+def _names_tell_classes(cfg: Config, path: Path) -> bool:
+    try:
+        return len(scan_names(cfg, path).class_counts) >= 2
+    except DataError:
+        return False
 
 
 _LAYOUTS: dict[str, Callable[[Config, Path], Samples]] = {
@@ -73,3 +84,13 @@ def _too_few_classes(found: Samples) -> str:
         return f"no labelled images under {found.root} (looked for: {found.layout})"
     name, n = next(iter(counts.items()))
     return f"only one class, '{name}' with {n} images, under {found.root} (looked for: {found.layout})"
+
+
+def _where_are_the_classes(found: Samples) -> str:
+    counts = found.class_counts
+    if not counts or not found.items[0].path.startswith(f"{next(iter(counts))}/"):
+        return "data.labels says where the label is: folder, regex or csv"
+    return (
+        "put each class in a folder of its own, two or more beside each other; if the file names hold the labels: "
+        "--set data.labels=regex (and data.pattern); if the class folders lie deeper: --data FOLDER"
+    )

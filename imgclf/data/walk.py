@@ -42,6 +42,11 @@ def visible(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not _hidden(p.name))
 
 
+def is_image(path: Path) -> bool:
+    """Whether a path is a file that is called like an image."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
 def holds_images(folder: Path) -> bool:
     return any(Path(name).suffix.lower() in SUFFIXES for _, _, files in os.walk(folder) for name in files)
 

@@ -16,12 +16,31 @@ def test_two_images_a_class(tmp_path, pictures, make_config):
     assert ([s.label for s in made.train], [s.label for s in made.valid]) == (["a", "b"], ["a", "b"])
 
 
-def test_one_class_is_a_clear_error(tmp_path, pictures):
-    root = pictures.files(tmp_path / "d", "a/0.png", "a/1.png")
-    done = run_here("train", "-d", root, "--set", "model.pretrained=false", "--dry-run", cwd=tmp_path)
-    assert done.returncode == 3 and "are folders the classes? Then there must be two or more" in " ".join(
-        done.stderr.split()
-    )
+@pytest.mark.parametrize(
+    "names", [("IMG.png", "x.png"), ("IMG_1.png", "IMG_2.png"), ("deep/1.png", "deep/2.png")], ids=lambda n: n[0]
+)
+def test_one_class_is_a_clear_error_before_training(tmp_path, pictures, names):
+    root = pictures.files(tmp_path / "d", *(f"cats/{name}" for name in names))
+    done = run_here("train", "-d", root, "--set", "model.pretrained=false", cwd=tmp_path)
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 3
+    assert f"only one class, 'cats' with 2 images, under {root} (looked for: one folder per class)" in said
+    assert "--set data.labels=regex" in said
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("loose", [(), ("cover.png",), ("pets/notes.txt", ".hidden/x.png")])
+def test_one_folder_whose_file_names_hold_the_labels_is_not_one_class(tmp_path, pictures, make_config, loose):
+    root = pictures.files(tmp_path / "pets", "images/pug_1.png", "images/beagle_7.png", "images/odd.png")
+    for name in loose:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+    assert scan.scan(make_config(root)).class_counts == {"beagle": 1, "pug": 1}
+
+
+def test_one_folder_of_one_class_can_be_judged(tmp_path, pictures, make_config):
+    root = pictures.files(tmp_path / "d", "cats/IMG_1.png", "cats/2.png")
+    assert scan.scan(make_config(root), least_classes=1).class_counts == {"cats": 2}
 
 
 def test_a_class_with_one_image_trains_and_is_named(tmp_path, pictures, make_config):
