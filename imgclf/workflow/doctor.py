@@ -11,7 +11,7 @@ from imgclf.data.cache import cache_folder
 from imgclf.workflow import environment
 
 # The optional parts of the installation, and the modules each needs.
-EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "parquet": ("pyarrow",)}
 PRECISIONS = ("fp32", "bf16", "fp16")
 SIDE, IMAGES, TIMED = 64, 4, 3  # pixels, images a step, steps
 
