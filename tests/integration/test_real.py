@@ -50,9 +50,12 @@ def test_pets_by_file_name(packs, weights, tmp_path):
     assert done.json["best"]["accuracy"] > 0.3
 
 
-def test_the_table_of_pets_is_recognised(packs, tmp_path):
+def test_the_table_of_pets_is_recognised_and_its_one_leak_found(packs, tmp_path):
+    """One cat was photographed twice in a row: a picture is in training, the other in validation."""
     done = run_command("data", "check", "-d", packs("pets-mini"), "--json", "--strict", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
+    leak = {"train": "images/Bombay_136.jpg", "valid": "images/Bombay_150.jpg", "kind": "near"}
+    assert done.json["leaks"] == [leak]
     assert done.json["n_images"] == 1470
     assert len(done.json["classes"]) == 37
     assert "split 'is_valid'" in done.json["layout"]
