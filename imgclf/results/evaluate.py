@@ -10,6 +10,8 @@ from imgclf.errors import DataError, ModelError
 from imgclf.results import calibration, metrics, multilabel
 from imgclf.results.metrics import Interval
 
+MOST_CONFUSION = 1000  # classes
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -49,6 +51,7 @@ class Evaluation:
     ``ece_*`` are expected calibration errors (0 to 1) before and after the temperature. ``valid_loss`` is the
     mean cross-entropy in nats of the plain logits, as in training; ``loss`` and ``prob`` of ``top_losses``
     are calibrated. Accuracies are the same either way: a temperature changes no ranking.
+    ``confusion`` is None with more than ``MOST_CONFUSION`` classes: it grows with their square.
     """
 
     n: int
@@ -62,7 +65,7 @@ class Evaluation:
     ece_after: float
     classes: tuple[str, ...]
     per_class: list[dict[str, Any]]
-    confusion: list[list[int]]
+    confusion: list[list[int]] | None
     most_confused: list[dict[str, Any]]
     top_losses: list[dict[str, Any]]
     warnings: list[str]
@@ -92,7 +95,7 @@ def evaluate(predictions: Predictions, top_losses: int = 20) -> "Evaluation | mu
 def _single(predictions: Predictions, top_losses: int) -> Evaluation:
     probs, targets, classes = predictions.probs, predictions.targets, predictions.classes
     accuracy = metrics.accuracy(probs, targets)
-    counts = metrics.confusion(probs, targets, len(classes))
+    every = range(len(classes))
     majority = metrics.wilson(int(np.bincount(targets).max()), len(targets))
     return Evaluation(
         n=len(targets),
@@ -106,8 +109,8 @@ def _single(predictions: Predictions, top_losses: int) -> Evaluation:
         ece_after=calibration.expected_calibration_error(probs, targets),
         classes=classes,
         per_class=metrics.per_class(probs, targets, classes),
-        confusion=counts,
-        most_confused=metrics.most_confused(counts, classes),
+        confusion=metrics.confusion(probs, targets, every) if len(classes) <= MOST_CONFUSION else None,
+        most_confused=metrics.most_confused(probs, targets, classes),
         top_losses=_top_losses(predictions, probs, top_losses),
         warnings=_warnings(accuracy, majority, np.bincount(targets, minlength=len(classes)), classes),
     )

@@ -53,8 +53,10 @@ def accuracy(probs: np.ndarray, targets: np.ndarray) -> Interval:
 
 def top_k_accuracy(probs: np.ndarray, targets: np.ndarray, k: int = 5) -> Interval:
     """The share of images whose class is among the ``k`` most probable ones."""
-    ranked = np.argsort(-probs, axis=1, kind="stable")[:, :k]
-    return wilson(int((ranked == targets[:, None]).any(1).sum()), len(targets))
+    given = probs[np.arange(len(targets)), targets][:, None]
+    earlier = np.arange(probs.shape[1]) < targets[:, None]  # of equal ones the first classes rank first
+    rank = (probs > given).sum(1) + ((probs == given) & earlier).sum(1)
+    return wilson(int((rank < k).sum()), len(targets))
 
 
 def per_class(probs: np.ndarray, targets: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -75,11 +77,11 @@ def macro_f1(probs: np.ndarray, targets: np.ndarray) -> float:
     return float(f1_score(targets, probs.argmax(1), average="macro", zero_division=0))
 
 
-def confusion(probs: np.ndarray, targets: np.ndarray, n_classes: int) -> list[list[int]]:
-    """Counts (C, C): row = true class, column = predicted class."""
+def confusion(probs: np.ndarray, targets: np.ndarray, chosen: Sequence[int]) -> list[list[int]]:
+    """Counts of the K ``chosen`` classes, (K, K): row = true class, column = predicted class."""
     from sklearn.metrics import confusion_matrix
 
-    counts: list[list[int]] = confusion_matrix(targets, probs.argmax(1), labels=range(n_classes)).tolist()
+    counts: list[list[int]] = confusion_matrix(targets, probs.argmax(1), labels=chosen).tolist()
     return counts
 
 
@@ -90,12 +92,26 @@ def losses(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return nats
 
 
-def most_confused(confusion: Sequence[Sequence[int]], classes: Sequence[str], least: int = 1) -> list[dict[str, Any]]:
+def most_confused(
+    probs: np.ndarray, targets: np.ndarray, classes: Sequence[str], least: int = 1
+) -> list[dict[str, Any]]:
     """The mistakes by kind, commonest first: ``truth``, ``predicted``, ``n`` (no less than ``least``)."""
-    counts = np.array(confusion)
-    np.fill_diagonal(counts, 0)
-    pairs = [
-        {"truth": classes[t], "predicted": classes[p], "n": int(counts[t, p])}
-        for t, p in np.argwhere(counts >= max(least, 1))
+    predicted = probs.argmax(1)
+    wrong = predicted != targets
+    pairs, counts = np.unique(targets[wrong] * len(classes) + predicted[wrong], return_counts=True)
+    found = [
+        {"truth": classes[pair // len(classes)], "predicted": classes[pair % len(classes)], "n": int(n)}
+        for pair, n in zip(pairs.tolist(), counts, strict=True)
+        if n >= least
     ]
-    return sorted(pairs, key=lambda pair: -pair["n"])
+    return sorted(found, key=lambda pair: -pair["n"])
+
+
+def confused_classes(
+    pairs: Sequence[dict[str, Any]], support: Sequence[int], classes: Sequence[str], most: int
+) -> list[int]:
+    """At most ``most`` class numbers in order: those of the commonest mistakes, then those with most images."""
+    number = {name: i for i, name in enumerate(classes)}
+    mistaken = (number[pair[side]] for pair in pairs for side in ("truth", "predicted"))
+    by_support = sorted(range(len(classes)), key=lambda i: -support[i])
+    return sorted(list(dict.fromkeys([*mistaken, *by_support]))[:most])

@@ -87,8 +87,18 @@ def history_plot(rows: list[dict[str, Any]], path: Path) -> Path:
     return _save(figure, path)
 
 
-def confusion_plot(confusion: Sequence[Sequence[int]], classes: Sequence[str], path: Path) -> Path:
+def confusion_plot(
+    confusion: Sequence[Sequence[int]],
+    classes: Sequence[str],
+    path: Path,
+    support: Sequence[int] | None = None,
+    of: int | None = None,
+) -> Path:
     """The confusion matrix, (C, C) counts with the truth in rows; coloured by the share of each true class.
+
+    Args:
+        support: The images of each class, where these are not all predictions; None: the sums of the rows.
+        of: How many classes there are, if more than these.
 
     Up to 20 classes have their counts in the cells, up to 60 their names at the edges. The colours follow the
     square root of the share, so that rare mistakes can be seen.
@@ -96,13 +106,15 @@ def confusion_plot(confusion: Sequence[Sequence[int]], classes: Sequence[str], p
     from matplotlib.colors import PowerNorm
 
     counts = np.array(confusion, dtype=float)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    images = counts.sum(1) if support is None else np.array(support, dtype=float)
+    shares = counts / np.maximum(images[:, None], 1)
     names = [short(name) for name in classes] if len(classes) <= NAMED else []
     side = float(np.clip(0.34 * len(classes), 3, 7 if len(classes) <= ANNOTATED else 10))
     room = 0.07 * max(map(len, names), default=2)  # inches for the names
     figure, (axes,) = _figure(side + room + 1.8, side + room + 0.8)
+    title = f"Confusion matrix: the {len(classes)} most confused of {of:,} classes" if of else "Confusion matrix"
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
-    axes.set(title="Confusion matrix", xlabel="prediction", ylabel="label")
+    axes.set(title=title, xlabel="prediction", ylabel="label")
     if names:
         size = 9 if len(names) <= 40 else 7
         upright = room * len(names) > side * 0.8

@@ -11,10 +11,11 @@ from typing import Any
 from imgclf.console import cell
 from imgclf.results.lettering import NONE
 from imgclf.results.metrics import wilson
-from imgclf.results.tables import training_columns
+from imgclf.results.tables import training_columns, worst_classes, worst_labels
 from imgclf.runs import write_text
 
 PAIRS = 15  # most confused pairs listed
+MOST_ROWS = 300  # of the table of classes
 CAPTIONS = {
     "history": "Losses and metrics over the epochs",
     "confusion": "Which class was taken for which",
@@ -200,13 +201,20 @@ def _evaluation(evaluation: dict[str, Any]) -> str:
         [r["path"], r["label"] or NONE, r["pred"] or NONE, _number(r["prob"]), _number(r["loss"], 2)]
         for r in evaluation["top_losses"]
     ]
-    rows = evaluation["per_class"]
     parts = [
-        _section("Labels", _labels(rows)) if "mAP" in evaluation else _section("Classes", _classes(rows)),
+        _per_class(evaluation["per_class"], several="mAP" in evaluation),
         _section("Most confused", _table(["times", "label", "prediction"], pairs, numeric={0})),
         _section("Top losses", _table(["image", "label", "prediction", "prob", "loss"], top, numeric={3, 4})),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _per_class(rows: list[dict[str, Any]], several: bool) -> str:
+    """A row for each class or label; of very many the worst, as a page of thousands of rows tells nobody anything."""
+    heading, worst, content = ("Labels", worst_labels, _labels) if several else ("Classes", worst_classes, _classes)
+    if len(rows) > MOST_ROWS:
+        rows, heading = worst(rows, MOST_ROWS)
+    return _section(heading, content(rows))
 
 
 def _classes(rows: Iterable[dict[str, Any]]) -> str:
@@ -225,10 +233,14 @@ def _classes(rows: Iterable[dict[str, Any]]) -> str:
 def _labels(rows: Iterable[dict[str, Any]]) -> str:
     """Every label with its threshold and its counts."""
     figures, counts = ("ap", "f1", "precision", "recall", "threshold"), ("tp", "fp", "fn", "tn")
+    rows = list(rows)
+    more = training_columns(rows)
     cells = [
-        [row["class"], row["n"], *(_number(row[key]) for key in figures), *(row[key] for key in counts)] for row in rows
+        [row["class"], row["n"], *(_number(row[key]) for key in figures), *(row[key] for key in counts)]
+        + [show(row) for show in more.values()]
+        for row in rows
     ]
-    columns = ["label", "images", "AP", "F1", "precision", "recall", "threshold", "TP", "FP", "FN", "TN"]
+    columns = ["label", "images", "AP", "F1", "precision", "recall", "threshold", "TP", "FP", "FN", "TN", *more]
     return _table(columns, cells, numeric=set(range(1, len(columns))))
 
 

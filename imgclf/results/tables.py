@@ -73,10 +73,7 @@ def with_interval(interval: Interval) -> str:
 def _classes(rows: list[dict[str, Any]]) -> RenderableType:
     title = "Classes"
     if len(rows) > MOST_CLASSES:
-        # A class without images has no F1 to be judged by.
-        judged = sorted((row for row in rows if row["n"]), key=lambda row: row["f1"])[:WORST]
-        title = f"The {len(judged)} worst of {len(rows)} classes by F1"
-        rows = judged
+        rows, title = worst_classes(rows, WORST)
     figures = [[f"{row[key]:.3f}" for key in ("precision", "recall", "f1")] for row in rows]
     more = training_columns(rows)
     cells = [
@@ -85,6 +82,19 @@ def _classes(rows: list[dict[str, Any]]) -> RenderableType:
     ]
     names = ["class", "n", "precision", "recall", "F1", *more]
     return _right(table(title, names, cells), range(1, len(names)))
+
+
+def worst_classes(rows: Sequence[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]], str]:
+    """The ``most`` classes with the lowest F1, and a title that says so."""
+    # A class without images has no F1 to be judged by.
+    judged = sorted((row for row in rows if row["n"]), key=lambda row: row["f1"])[:most]
+    return judged, f"The {len(judged)} worst of {len(rows)} classes by F1"
+
+
+def worst_labels(rows: Sequence[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]], str]:
+    """The ``most`` labels with the lowest average precision, and a title that says so."""
+    judged = sorted((row for row in rows if row["ap"] is not None), key=lambda row: row["ap"])[:most]
+    return judged, f"The {len(judged)} worst of {len(rows)} labels by AP"
 
 
 def training_columns(rows: Sequence[dict[str, Any]]) -> dict[str, Callable[[dict[str, Any]], str]]:
@@ -99,12 +109,14 @@ def training_columns(rows: Sequence[dict[str, Any]]) -> dict[str, Callable[[dict
 def _labels(rows: list[dict[str, Any]]) -> RenderableType:
     title = "Labels"
     if len(rows) > MOST_CLASSES:
-        judged = sorted((row for row in rows if row["ap"] is not None), key=lambda row: row["ap"])[:WORST]
-        title = f"The {len(judged)} worst of {len(rows)} labels by AP"
-        rows = judged
+        rows, title = worst_labels(rows, WORST)
     figures = [[_figure(row[key]) for key in ("ap", "f1", "precision", "recall", "threshold")] for row in rows]
-    cells = [[row["class"], row["n"], *cells] for row, cells in zip(rows, figures, strict=True)]
-    columns = ["label", "n", "AP", "F1", "precision", "recall", "threshold"]
+    more = training_columns(rows)
+    cells = [
+        [row["class"], row["n"], *cells, *(show(row) for show in more.values())]
+        for row, cells in zip(rows, figures, strict=True)
+    ]
+    columns = ["label", "n", "AP", "F1", "precision", "recall", "threshold", *more]
     return _right(table(title, columns, cells), range(1, len(columns)))
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from imgclf import runs
 from imgclf.console import Terminal
-from imgclf.results import answers, calibration, phases, plots, report, thresholds
-from imgclf.results.evaluate import Predictions
+from imgclf.results import answers, calibration, metrics, phases, plots, report, thresholds
+from imgclf.results.evaluate import Evaluation, Predictions
 from imgclf.results.multilabel import MultiEvaluation
 from imgclf.runs import Run
 from imgclf.shipping import bundle, inference, layers
@@ -95,12 +95,23 @@ def draw(run: Run, predictions: Predictions, found: Figures, root: Path) -> list
     if isinstance(found, MultiEvaluation):
         overview = plots.per_label_plot(found.per_class, folder / "labels.png")
     else:
-        overview = plots.confusion_plot(found.confusion, found.classes, folder / "confusion.png")
+        overview = _confusion(predictions, found, folder / "confusion.png")
     return [
         overview,
         plots.reliability_plot(before, calibration.reliability(predictions.probs, targets), folder / "reliability.png"),
         plots.top_losses_plot(found.top_losses, root, folder / "top_losses.png"),
     ]
+
+
+def _confusion(predictions: Predictions, found: Evaluation, path: Path) -> Path:
+    """The confusion matrix; where it would be too large, that of the classes most confused."""
+    if found.confusion is not None:
+        return plots.confusion_plot(found.confusion, found.classes, path)
+    support = [row["n"] for row in found.per_class]
+    chosen = metrics.confused_classes(found.most_confused, support, found.classes, plots.ANNOTATED)
+    counts = metrics.confusion(predictions.probs, predictions.targets, chosen)
+    names, images = [found.classes[i] for i in chosen], [support[i] for i in chosen]
+    return plots.confusion_plot(counts, names, path, images, len(found.classes))
 
 
 def _facts(s: Session, fitted: Fitted, temperature: float) -> list[tuple[str, str]]:

@@ -69,7 +69,7 @@ def test_losses_and_f1_are_sklearns(given_sample):
 def test_per_class_agrees_with_the_confusion_matrix(given_sample):
     probs, targets = given_sample
     c = probs.shape[1]
-    counts = np.array(metrics.confusion(probs, targets, c))
+    counts = np.array(metrics.confusion(probs, targets, range(c)))
     assert counts.shape == (c, c)
     assert counts.sum() == len(targets)
     for i, row in enumerate(metrics.per_class(probs, targets, [f"c{i}" for i in range(c)])):
@@ -83,7 +83,7 @@ def test_per_class_agrees_with_the_confusion_matrix(given_sample):
 
 def test_confusion_has_the_truth_in_rows():
     probs = np.eye(3)[[1, 1, 2]]
-    assert metrics.confusion(probs, np.array([0, 0, 2]), 3) == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
+    assert metrics.confusion(probs, np.array([0, 0, 2]), range(3)) == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
 
 
 def test_a_loss_is_finite_where_the_probability_is_zero():
@@ -92,14 +92,35 @@ def test_a_loss_is_finite_where_the_probability_is_zero():
 
 
 def test_most_confused_leaves_out_the_diagonal_and_the_rare():
-    pairs = metrics.most_confused([[9, 1, 0], [3, 9, 0], [0, 2, 9]], ["a", "b", "c"], least=2)
+    counts = np.array([[9, 1, 0], [3, 9, 0], [0, 2, 9]])
+    targets, chosen = (np.repeat(side, counts.ravel()) for side in np.indices((3, 3)).reshape(2, -1))
+    pairs = metrics.most_confused(np.eye(3)[chosen], targets, ["a", "b", "c"], least=2)
     assert pairs == [{"truth": "b", "predicted": "a", "n": 3}, {"truth": "c", "predicted": "b", "n": 2}]
-    assert len(metrics.most_confused([[9, 1], [0, 9]], ["a", "b"], least=0)) == 1
+    assert len(metrics.most_confused(np.eye(3)[chosen], targets, ["a", "b", "c"])) == 3
+    assert metrics.most_confused(np.eye(3), np.arange(3), ["a", "b", "c"]) == []
+
+
+def test_the_classes_most_confused_come_first_then_those_with_most_images():
+    pairs = [{"truth": "d", "predicted": "b", "n": 3}, {"truth": "a", "predicted": "d", "n": 1}]
+    assert metrics.confused_classes(pairs, [1, 1, 9, 1, 5], "abcde", 2) == [1, 3]
+    assert metrics.confused_classes(pairs, [1, 1, 9, 1, 5], "abcde", 4) == [0, 1, 2, 3]
+    assert metrics.confused_classes([], [1, 1, 9, 1, 5], "abcde", 2) == [2, 4]
+
+
+def test_of_equal_probabilities_the_first_classes_rank_first():
+    probs = np.full((3, 4), 0.25)
+    assert metrics.top_k_accuracy(probs, np.array([0, 1, 2]), 2).value == pytest.approx(2 / 3)
+
+
+def test_the_confusion_of_some_classes_is_that_part_of_the_whole():
+    probs, targets = sample(0, 200, 6)
+    whole = np.array(metrics.confusion(probs, targets, range(6)))
+    np.testing.assert_array_equal(metrics.confusion(probs, targets, [1, 4]), whole[np.ix_([1, 4], [1, 4])])
 
 
 def test_results_are_plain_numbers():
     probs, targets = sample(0, 20, 3)
     row = metrics.per_class(probs, targets, list("abc"))[0]
     assert {type(value) for value in row.values()} == {str, int, float}
-    assert type(metrics.confusion(probs, targets, 3)[0][0]) is int
+    assert type(metrics.confusion(probs, targets, range(3))[0][0]) is int
     assert type(metrics.accuracy(probs, targets).value) is float
