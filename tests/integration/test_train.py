@@ -80,7 +80,7 @@ def test_the_stored_answers_are_those_that_were_judged(trained, run):
 def test_stderr_tells_the_story_in_plain_lines(trained):
     text = trained.stderr
     for part in (
-        "1 of 76 images cannot be decoded", "square/broken.jpg: not an image", "passed over 2 other files",
+        "1 of 76 images cannot be decoded", "square/broken.jpg: damaged: begins as a JPEG", "passed over 2 other files",
         "60 images at batch size 12 = 5 batches per epoch", "learning rate: 0.003, as given", "one_cycle 10/10",
         "all layers at one learning rate",
     ):  # fmt: skip
@@ -94,7 +94,7 @@ def test_the_run_folder_is_complete(run):
     files = {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()}
     assert files == {
         "config.yaml", "manifest.json", "split.csv", "history.csv", "train.log", "model.safetensors", "model.json",
-        "eval/report.json", "report.html",
+        "last.ckpt", ".lock", "eval/report.json", "eval/predictions.csv", "report.html",
         "plots/confusion.png", "plots/history.png", "plots/reliability.png", "plots/top_losses.png",
     }  # fmt: skip
     for path in run.rglob("*.png"):
