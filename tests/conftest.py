@@ -6,12 +6,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support import ROOT, make_files, noise, picture, run_command, unpack
+from support import SHARED, make_files, noise, picture, run_command, unpack
 
 from imgclf.config import Override, load
 from imgclf.schema import Config
-
-SHARED = Path(os.environ.get("IMGCLF_SHARED", ROOT.parent / "shared"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+SHARED = Path(os.environ.get("IMGCLF_SHARED", ROOT.parent / "shared"))
 
 
 def unpack(archive: Path, target: Path) -> Path:

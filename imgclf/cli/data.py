@@ -54,7 +54,7 @@ def summary_cli(settings: Settings) -> None:
 @command
 def show_cli(
     settings: Settings,
-    out: Annotated[Path, picture("--out", "-o")] = Path("batch.png"),
+    out: Annotated[Path | None, picture("--out", "-o")] = None,
     n: Annotated[int, typer.Option("--n", min=1, max=64, help="Images shown.")] = 9,
     demo: Annotated[bool, typer.Option("--presize-demo", help="Presizing beside resizing first.")] = False,
     crop_loss: Annotated[bool, typer.Option("--crop-loss", help="What becoming square costs; the worst.")] = False,
@@ -62,7 +62,8 @@ def show_cli(
     """A picture of a training batch after presizing and augmentation: what the model sees.
 
     With --presize-demo: your images presized, and resized first and then augmented, with the same draws. With
-    --crop-loss: how much of each image the resize rule throws away, pads or distorts, and the worst of them.
+    --crop-loss: how much of each image the resize rule throws away, pads or distorts, and the worst of them. Without
+    --out the picture is batch.png, presize-demo.png or crop-loss.png.
 
     Example: [bold]imgclf data show -d ~/photos --out batch.png[/]
     """
@@ -70,6 +71,7 @@ def show_cli(
 
     if demo and crop_loss:
         raise UserError("--presize-demo and --crop-loss are two pictures", "ask for one at a time")
+    out = out or Path("presize-demo.png" if demo else "crop-loss.png" if crop_loss else "batch.png")
     cfg, terminal = settings.load().config, settings.terminal
     if demo:
         found = look.presize_demo(cfg, out, min(n, 4), terminal)

@@ -89,8 +89,10 @@ def picture(*names: str) -> Any:
     return typer.Option(*names, help="Where to write the picture.", callback=_writable_picture)
 
 
-def _writable_picture(path: Path) -> Path:
-    """Refuse a picture file that could not be written, before any work is done for it."""
+def _writable_picture(path: Path | None) -> Path | None:
+    """Refuse a picture file that could not be written, before any work is done for it; None: none is named."""
+    if path is None:
+        return None
     if path.suffix.lower() not in PICTURE_SUFFIXES:
         raise typer.BadParameter(f"'{path}' should end in one of {', '.join(PICTURE_SUFFIXES)}")
     try:

@@ -98,6 +98,14 @@ def test_presizing_keeps_more_detail_than_the_naive_order(pictures):
     assert all(presized > naive for presized, naive in contrast)
 
 
+@pytest.mark.parametrize("kind", ["presize-demo", "crop-loss"])
+def test_each_picture_has_a_name_of_its_own(photos, tmp_path, kind):
+    done = run_here("data", "show", "-d", photos, *SMALL, f"--{kind}", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["picture"] == f"{kind}.png"
+    assert [p.name for p in tmp_path.glob("*.png")] == [f"{kind}.png"]
+
+
 def test_two_pictures_at_once_are_refused(photos, tmp_path):
     done = run_here("data", "show", "-d", photos, "--presize-demo", "--crop-loss", cwd=tmp_path)
     assert done.returncode == 2
