@@ -87,7 +87,11 @@ def show_cli(
 def _crop_loss(found: dict[str, Any]) -> str:
     shown = "{:.2f}" if found["rule"] == "squish" else "{:.0%}"
     figures = ", ".join(f"{name} {shown.format(found[key])}" for name, key in FIGURES.items())
-    advice = f"{found['rule']} suits" if found["recommended"] == found["rule"] else f"try --set augment.resize={found['recommended']}"
+    advice = (
+        f"{found['rule']} suits"
+        if found["recommended"] == found["rule"]
+        else f"try --set augment.resize={found['recommended']}"
+    )
     return (
         f"{found['rule']}: {found['measure']}, {found['n_images']} images: {figures}\n"
         f"{advice}: {found['why']}\n{found['picture']}"
