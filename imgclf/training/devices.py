@@ -1,10 +1,13 @@
 """Where and in which precision to compute."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from imgclf.errors import UserError
 from imgclf.schema import Config
+
+CHOSEN = "train.precision"  # the reason of a precision the user named
+BF16_PIXELS = 32
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,23 @@ def resolve(cfg: Config) -> Hardware:
         return Hardware(device, *_best_precision(device.type))
     if wanted == "fp16" and device.type != "cuda":
         raise UserError(f"train.precision: fp16 needs a CUDA device, this is {device}", "use bf16 or fp32")
-    return Hardware(device, wanted, "train.precision")
+    return Hardware(device, wanted, CHOSEN)
+
+
+def for_size(hardware: Hardware, size: int) -> Hardware:
+    """The same, for images of ``size`` pixels: bf16 that nobody asked for by name gives way on a processor.
+
+    The backward pass of torch's bf16 convolution (seen in 2.15 on AVX512-BF16) leaves parts of a gradient unset where a
+    3 x 3 kernel with a stride of 2 meets a 1 x 1 map, as in a ResNet's last stage at 16 pixels: NaN weights.
+    """
+    if (
+        hardware.precision != "bf16"
+        or hardware.device.type != "cpu"
+        or hardware.reason == CHOSEN
+        or size >= BF16_PIXELS
+    ):
+        return hardware
+    return replace(hardware, precision="fp32", reason=f"torch's bf16 is not safe below {BF16_PIXELS} pixels here")
 
 
 def _device(wanted: str) -> str:

@@ -106,6 +106,7 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     terminal.warn(found.note) if found.loud else terminal.note(f"model: {arch.name}, {found.note}")
     seeding.seed(cfg, "build")
     made = loaders.build(cfg, data.dataset, hardware.device, found.pretrained)
+    hardware = devices.for_size(hardware, made.preprocess.size)
     learn, notes = learner.build(cfg, made, arch, found, chosen, hardware, data.dataset.task)
     for note in made.notes + notes:
         terminal.note(note)

@@ -36,3 +36,19 @@ def test_auto_uses_bf16_on_a_cpu_only_in_hardware(has, expected, monkeypatch):
     monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: has)
     assert resolve(device="cpu").precision == expected
     assert resolve(device="cpu", precision="fp32").precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("size", "precision", "reason", "expected"),
+    [
+        (16, "bf16", "this processor has bf16 instructions", "fp32"),
+        (32, "bf16", "this processor has bf16 instructions", "bf16"),
+        (16, "bf16", devices.CHOSEN, "bf16"),
+        (16, "fp32", "the reference on cpu", "fp32"),
+    ],
+)
+def test_bf16_gives_way_to_fp32_on_tiny_images_unless_it_was_asked_for(size, precision, reason, expected):
+    import torch
+
+    hardware = devices.Hardware(torch.device("cpu"), precision, reason)
+    assert devices.for_size(hardware, size).precision == expected
