@@ -26,6 +26,15 @@ EACH_STEP = ["--set", "train.checkpoint_minutes=0"]
 kills = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9 and no fork server")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """As in the runs that are killed: another number of threads adds in another order, so to other bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
     return shapes.write(tmp_path_factory.mktemp("resume") / "images", per_class=12)
