@@ -25,6 +25,9 @@ def train_cli(
     extend: Annotated[
         int | None, typer.Option("--extend", min=1, metavar="N", help="With --resume: N more epochs of a finished run.")
     ] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", metavar="FILE", help="Tell other programs: JSON lines to a file or pipe.")
+    ] = None,
 ) -> None:
     """Train a classifier: check the data, plan, find a learning rate, fit, judge, report.
 
@@ -39,6 +42,8 @@ def train_cli(
     terminal = settings.terminal
     terminal.note(f"configuration: {loaded.source}")
     if dry_run:
+        if events:
+            raise UserError("--events tells of a run, --dry-run makes none", "leave one out")
         from imgclf.workflow.rehearse import rehearse
 
         terminal.result(rehearse(loaded.config, terminal), "rehearsal passed")
@@ -48,9 +53,11 @@ def train_cli(
     from imgclf.workflow.train import train
 
     if run:
-        result = go_on(loaded.config, run, terminal, command_line(), extend)
+        result = go_on(loaded.config, run, terminal, command_line(), extend, events)
     else:
-        result = train(loaded.config, runs_dir=runs_dir, name=name, terminal=terminal, command=command_line())
+        result = train(
+            loaded.config, runs_dir=runs_dir, name=name, terminal=terminal, command=command_line(), events=events
+        )
     terminal.result(result.to_dict(), _human(result))
 
 

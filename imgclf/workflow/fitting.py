@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import asdict
 from typing import Any
 
 from imgclf import runs
@@ -16,19 +17,29 @@ from imgclf.training.fit import Fitted
 from imgclf.training.interrupt import graceful
 from imgclf.training.plan import Plan
 from imgclf.training.saver import Saver
+from imgclf.training.telling import Telling
 from imgclf.training.watch import Watch
 from imgclf.workflow import keeping
+from imgclf.workflow.events import Events
 from imgclf.workflow.session import Session
 
 
-def fit(s: Session, run: Run, plan: Plan, lr: float, resumed: Checkpoint | None) -> Fitted:
+def fit(s: Session, run: Run, plan: Plan, lr: float, resumed: Checkpoint | None, events: Events) -> Fitted:
     """Fit the plan, or what is left of it, into the run folder."""
     metric, score = next(iter(s.scores.items()))
-    keep = KeepBest(metric, score, keeping.bundle_writer(run, s, lr))
+    write_bundle = keeping.bundle_writer(run, s, lr)
+
+    def write_best(learn: Any) -> None:
+        write_bundle(learn)
+        assert keep.best is not None
+        events.tell("best", **asdict(keep.best), path=run.file(runs.WEIGHTS))
+
+    keep = KeepBest(metric, score, write_best)
 
     def save(place: Place, state: dict[str, Any]) -> None:
         made = Checkpoint(place, lr, plan.phases, s.data.fingerprint, keep.best, watch.rows, state)
         checkpoint.save(run.file(runs.CHECKPOINT), made)
+        events.tell("checkpoint", next=asdict(place), path=run.file(runs.CHECKPOINT))
 
     def stopping() -> None:
         s.terminal.warn("stopping after this batch; Ctrl-C again stops at once")
@@ -38,6 +49,7 @@ def fit(s: Session, run: Run, plan: Plan, lr: float, resumed: Checkpoint | None)
         watch = Watch(display, keep, request, list(s.scores))
         if resumed:
             display.resume(resumed.rows, _steps(plan, resumed.place))
+        s.learn.add_cb(Telling(events.tell, watch, plan))
         saver = Saver(s.cfg, plan, watch, save, lambda rows: write_history(run, rows), resumed)
         return fits.fit(s.learn, plan, cfg=s.cfg, keep=keep, watch=watch, saver=saver)
 

@@ -1,6 +1,7 @@
 """Go on with a run that was killed, stopped or failed, as if nothing had happened."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from imgclf import locks, runs
 from imgclf.config import load
@@ -8,20 +9,26 @@ from imgclf.console import Terminal
 from imgclf.errors import ConfigError, ModelError
 from imgclf.runs import Run
 from imgclf.schema import Config, leaves
-from imgclf.workflow.train import TrainResult, go, logged
+from imgclf.workflow.train import TrainResult, go, listen, logged
 
 # What may differ when a run goes on. None of them changes what is computed, but for another kind of device.
 MAY_CHANGE = ("data.path", "data.workers", "offline", "train.checkpoint_minutes", "train.device")
 
 
 def resume(
-    cfg: Config, run: Run, terminal: Terminal | None = None, command: str = "", extend: int | None = None
+    cfg: Config,
+    run: Run,
+    terminal: Terminal | None = None,
+    command: str = "",
+    extend: int | None = None,
+    events: Path | None = None,
 ) -> TrainResult:
     """Train the rest of a run: the result equals, bit for bit on a processor, that of a run never stopped.
 
     Args:
         cfg: The run's own configuration; keys of ``MAY_CHANGE`` may differ.
         extend: Epochs to add to a finished run, as one more cycle.
+        events: A file or pipe to which what happens is written as JSON lines.
 
     Raises:
         ModelError: if the run is finished, another process trains it, or its checkpoint cannot be used.
@@ -45,8 +52,9 @@ def resume(
         if saved and extend:
             saved = replace(saved, phases=plan.extended(saved.phases, extend))
         terminal.note(f"run: {run.path}, {_where(saved.place) if saved else 'stopped before its first step'}")
+        heard = listen(cfg, events, terminal)
         with logged(run), runs.recorded(run):
-            return go(cfg, run, terminal, command, saved)
+            return go(cfg, run, terminal, command, heard, saved)
 
 
 def _check_status(run: Run, status: str, extend: int | None) -> None:

@@ -20,6 +20,7 @@ from imgclf.runs import Run
 from imgclf.schema import Config
 from imgclf.workflow import environment
 from imgclf.workflow.evaluate import Figures
+from imgclf.workflow.events import Events, lines
 
 if TYPE_CHECKING:
     from imgclf.training.checkpoint import Checkpoint
@@ -72,8 +73,12 @@ def train(
     name: str | None = None,
     terminal: Terminal | None = None,
     command: str = "",
+    events: Path | None = None,
 ) -> TrainResult:
     """Train one classifier into a new run folder.
+
+    Args:
+        events: A file or pipe to which what happens is written as JSON lines.
 
     Raises:
         UserError: of the kind that fits. ``Interrupted`` after a graceful stop: the run folder then holds the best
@@ -84,21 +89,39 @@ def train(
     terminal = terminal or Terminal(quiet=True)
     scores.metric_names(cfg)  # a typo leaves no run folder behind
     keep_out(cfg, runs_dir, "--runs-dir")
+    heard = listen(cfg, events, terminal)
     manifest = {"command": command, **environment.facts()}
     run = runs.create(runs_dir, name or runs.new_name(runs_dir, archs.resolve(cfg).name), dump(cfg), manifest)
     terminal.note(f"run: {run.path}")
     with locks.held(run.path), logged(run), runs.recorded(run):
-        return go(cfg, run, terminal, command)
+        return go(cfg, run, terminal, command, heard)
 
 
-def go(cfg: Config, run: Run, terminal: Terminal, command: str, resumed: "Checkpoint | None" = None) -> TrainResult:
+def listen(cfg: Config, events: Path | None, terminal: Terminal) -> Events:
+    """Open what listens to a run, before anything is done for it.
+
+    Raises:
+        UserError: for a file that cannot be written.
+    """
+    return Events(terminal, {f"--events {events}": lines(events, cfg, terminal)} if events else {})
+
+
+def go(
+    cfg: Config, run: Run, terminal: Terminal, command: str, events: Events, resumed: "Checkpoint | None" = None
+) -> TrainResult:
     """Train in a run folder that is there, from its beginning or from a checkpoint.
 
     Raises:
         UserError: as ``train`` does; for a checkpoint also ``ModelError`` or ``DataError`` if data or plan are others.
     """
     started = time.perf_counter()
-    result = _train(cfg, run, terminal, command, resumed, started)
+    with events.until_the_end():
+        events.tell(
+            "start", run=run.name, run_dir=run.path, resumed=resumed is not None, pid=os.getpid(), command=command,
+            imgclf_version=__version__, config=cfg.model_dump(mode="json"),
+        )  # fmt: skip
+        result = _train(cfg, run, terminal, command, events, resumed, started)
+        events.tell("end", status=result.status, result=result.to_dict())
     if result.status == "interrupted":
         raise Interrupted(
             f"interrupted after {result.epochs_done} whole epochs; the best model so far, evaluated, is in {run.path}",
@@ -108,7 +131,13 @@ def go(cfg: Config, run: Run, terminal: Terminal, command: str, resumed: "Checkp
 
 
 def _train(
-    cfg: Config, run: Run, terminal: Terminal, command: str, resumed: "Checkpoint | None", started: float
+    cfg: Config,
+    run: Run,
+    terminal: Terminal,
+    command: str,
+    events: Events,
+    resumed: "Checkpoint | None",
+    started: float,
 ) -> TrainResult:
     from imgclf.workflow import fitting, keeping, session
 
@@ -125,12 +154,13 @@ def _train(
         precision=s.hardware.precision,
     )  # fmt: skip
     s.announce()
-    highest_lr = resumed.lr if resumed else choose_lr(s, run)
+    highest_lr = resumed.lr if resumed else choose_lr(s, run, events)
     plan = s.plan(highest_lr)
     if resumed:
         plan = replace(plan, phases=resumed.phases)  # they may have been extended
     s.announce_plan(plan)
-    fitted = fitting.fit(s, run, plan, highest_lr, resumed)
+    events.tell("plan", **_planned(s, plan))
+    fitted = fitting.fit(s, run, plan, highest_lr, resumed, events)
     evaluation = keeping.judge(run, s, fitted, terminal, command)
     status: runs.Status = "interrupted" if fitted.interrupted else "finished"
     assert fitted.best is not None
@@ -143,15 +173,29 @@ def _train(
     return result
 
 
-def choose_lr(s: Any, run: Run | None = None) -> float:
+def _planned(s: Any, plan: Any) -> dict[str, Any]:
+    """What will be trained on what, and how, as plain values."""
+    data = s.data.dataset
+    return {
+        "classes": list(data.classes), "n_train": len(data.train), "n_valid": len(data.valid), "arch": s.arch.name,
+        "pretrained": s.weights.pretrained, "device": str(s.hardware.device), "precision": s.hardware.precision,
+        "batch_size": s.loaders.batch_size, "steps": plan.steps,
+        "phases": [{"name": p.name, "epochs": p.epochs, "lrs": list(p.lrs)} for p in plan.phases],
+    }  # fmt: skip
+
+
+def choose_lr(s: Any, run: Run | None = None, events: Events | None = None) -> float:
     """The configured learning rate, or the finder's, with its data and picture in the run folder."""
     from imgclf.results import plots
 
+    events = events or Events()
     if s.given_lr is not None:
+        events.tell("lr", lr=s.given_lr, reason="as given")
         s.terminal.note(f"learning rate: {s.given_lr:g}, as given")
         return float(s.given_lr)
     s.terminal.note("learning rate: looking for one (--lr NUMBER skips this)")
     found = s.find_lr(planned_steps=s.plan(1.0).steps)
+    events.tell("lr", lr=found.chosen, reason=found.reason, suggestions=found.suggestions)
     s.terminal.note(f"learning rate: {found.chosen:g} ({found.reason})")
     if run is not None:
         runs.write_json(run.file(runs.LR_FIND_DATA), finder_data(found))
