@@ -126,7 +126,7 @@ def test_where_events_cannot_go(tmp_path, make_config):
         events.lines(tmp_path.__class__("-"), cfg, terminal)
     with pytest.raises(UserError, match="inside the data folder"):
         events.lines(tmp_path / "photos" / "events", cfg, terminal)
-    with pytest.raises(UserError, match="--events .*missing/events: cannot be written: No such file"):
+    with pytest.raises(UserError, match=r"--events .*missing/events: cannot be written: No such file"):
         events.lines(tmp_path / "missing" / "events", cfg, terminal)
     with pytest.raises(UserError, match="Is a directory"):
         events.lines(tmp_path, cfg, terminal)
