@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from imgclf.schema.section import Bool, Section
 
@@ -17,8 +17,15 @@ class ModelConfig(Section):
     )
     weights: str | None = Field(None, description="a local .pth or .safetensors file with weights for the body")
     normalize: Bool = Field(True, description="normalise with the mean and deviation of ImageNet")
+    cut: Annotated[int, Field(strict=True, ge=-9, le=9)] | None = Field(
+        None,
+        description="where the body ends, as the end of a slice of the network's ten parts: conv1, bn1, relu, maxpool, "
+        "layer1 to layer4, avgpool, fc. null: -2, all but the last two; -3 leaves out layer4 as well",
+    )
     concat_pool: Bool = Field(True, description="head: average and maximum pooling side by side (else average only)")
-    pool: Bool = Field(True, description="head: pool the body's last feature map (else flatten it)")
+    pool: Bool = Field(
+        True, description="head: pool the body's last feature map; false: only for a body that pools itself"
+    )
     lin_ftrs: tuple[Annotated[int, Field(strict=True, ge=1)], ...] | None = Field(
         None, description="head: sizes of the hidden layers; null: one of 512; []: none"
     )
@@ -31,3 +38,16 @@ class ModelConfig(Section):
     init: Literal["kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"] | None = Field(
         "kaiming_normal", description="how the head's linear layers start; null: PyTorch's own"
     )
+    y_range: tuple[Annotated[float, Field(strict=True)], Annotated[float, Field(strict=True)]] | None = Field(
+        None,
+        description="head: squeeze each logit by a sigmoid into [low, high], such as [-8, 8]: no class can get nearer "
+        "to certainty than that allows; null: no limit",
+    )
+
+    @model_validator(mode="after")
+    def _makes_a_network(self) -> "ModelConfig":
+        if self.cut == 0:
+            raise ValueError("model.cut is 0: no body would be left; -2 is the usual place")
+        if self.y_range is not None and self.y_range[0] >= self.y_range[1]:
+            raise ValueError(f"model.y_range: {list(self.y_range)} must be [low, high] with low below high")
+        return self

@@ -179,7 +179,7 @@ def _fingerprint(text: str, state: State) -> str:
 
 def _network(state: State, record: Record) -> nn.Sequential:
     """The network of a record with these weights: strict in names, shapes, types and values."""
-    net = layers.network(record.arch, record.head, record.preprocess.channels)
+    net = layers.network(record.arch, record.head, record.preprocess.channels, record.cut)
     expected = net.state_dict()
     _check_names(set(expected), set(state))
     for name, tensor in state.items():

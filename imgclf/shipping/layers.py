@@ -19,6 +19,7 @@ MAX_SIZE = 1 << 20  # features of one layer; ImageNet-22k has 21,841 classes
 MAX_POOL = 64
 MAX_LAYERS = 64  # a head has about ten
 MAX_DEPTH = 4
+CUT = -2  # the last two of a ResNet are its own pooling and classifier, which the head replaces
 
 BODIES: dict[str, Callable[..., nn.Module]] = {
     "resnet18": models.resnet18,
@@ -42,6 +43,17 @@ class AdaptiveConcatPool2d(nn.Module):
         return torch.cat([self.mp(x), self.ap(x)], 1)
 
 
+class SigmoidRange(nn.Module):
+    """Each logit into ``low`` to ``high`` by a sigmoid, as fastai's."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x) * (self.high - self.low) + self.low
+
+
 def _is_size(value: Any) -> bool:
     return type(value) is int and 1 <= value <= MAX_SIZE
 
@@ -59,6 +71,10 @@ def _is_share_or_none(value: Any) -> bool:
     return value is None or _is_share(value)
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
 def _is_flag(value: Any) -> bool:
     return type(value) is bool
 
@@ -72,6 +88,7 @@ LAYERS: dict[str, tuple[Callable[..., nn.Module], dict[str, Callable[[Any], bool
     "AdaptiveConcatPool2d": (AdaptiveConcatPool2d, {"size": _is_pool}),
     "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d, {"output_size": _is_pool}),
     "Flatten": (nn.Flatten, {}),
+    "SigmoidRange": (SigmoidRange, {"low": _is_number, "high": _is_number}),
 }
 
 
@@ -101,8 +118,11 @@ def build(description: Any) -> nn.Sequential:
         return _build_all(description)
 
 
-def network(arch: str, head: Any, channels: int = 3) -> nn.Sequential:
+def network(arch: str, head: Any, channels: int = 3, cut: int | None = None) -> nn.Sequential:
     """``Sequential(body, head)`` in evaluation mode, without memory: (N, channels, H, W) normalised to (N, C) logits.
+
+    Args:
+        cut: Where the body ends, as the end of a slice of the network's children; None: ``CUT``.
 
     Raises:
         ModelError: for an unknown architecture or layer.
@@ -112,8 +132,7 @@ def network(arch: str, head: Any, channels: int = 3) -> nn.Sequential:
             f"unknown architecture {arch!r}.{did_you_mean(str(arch), BODIES)}", f"known ones: {', '.join(BODIES)}"
         )
     with torch.device("meta"):
-        # The last two of a ResNet are its own pooling and classifier, which the head replaces.
-        body = nn.Sequential(*list(BODIES[arch](weights=None).children())[:-2])
+        body = nn.Sequential(*list(BODIES[arch](weights=None).children())[: CUT if cut is None else cut])
         if channels != 3:
             body[0] = _with_channels(body[0], channels)
     return nn.Sequential(body, build(head)).eval()

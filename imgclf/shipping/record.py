@@ -34,6 +34,7 @@ class Record:
         task: Whether an image has one label or any number of them.
         thresholds: For several labels, in the order of ``classes``: the least probability, 0 to 1, at which an image
             has that label; None: 0.5 for each.
+        cut: Where the body ends, as ``model.cut``; None: where it usually does.
 
     Raises:
         ModelError: for a value that cannot be right.
@@ -50,6 +51,7 @@ class Record:
     imgclf_version: str = __version__
     task: Task = "single"
     thresholds: tuple[float, ...] | None = None
+    cut: int | None = None
 
     def __post_init__(self) -> None:
         _check_schema(self.schema)
@@ -62,6 +64,8 @@ class Record:
             if not isinstance(getattr(self, name), kind):
                 raise ModelError(f"the model record's '{name}' must be a {kind.__name__}")
         check_task(self.task, self.thresholds, len(self.classes))
+        if self.cut is not None and (type(self.cut) is not int or not 0 < abs(self.cut) < 10):
+            raise ModelError(f"the model record's 'cut' is {self.cut!r:.80}, not a number from -9 to 9 but 0, or null")
 
     @property
     def cutoffs(self) -> tuple[float, ...] | None:
@@ -96,11 +100,8 @@ class Record:
         if not isinstance(data, dict):
             raise ModelError("the model record is not a JSON object")
         _check_schema(data.get("schema"))  # before the keys: a newer schema may have others
-        data = {
-            "task": "single",
-            "thresholds": None,
-            **data,
-        }  # the first files had one label an image, and no word on it
+        # The first files had one label an image and the usual body, and no word on either.
+        data = {"task": "single", "thresholds": None, "cut": None, **data}
         known = {f.name for f in fields(cls)}
         if data.keys() != known:
             wrong = sorted(map(str, known ^ data.keys()))

@@ -1,7 +1,7 @@
 """The architectures: torchvision's ResNets by name, and where their ImageNet weights come from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torchvision.models as tvm
@@ -23,13 +23,15 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
 class Arch:
     """One architecture and its default ImageNet weights.
 
-    ``params`` counts the whole torchvision model, its 1,000-class layer included; ``input_size`` is in pixels.
+    ``params`` counts the whole torchvision model, its 1,000-class layer included; ``input_size`` is in pixels; ``cut``
+    says where the body ends, None: before pooling and classifier.
     """
 
     name: str
     params: int
     input_size: int
     weights_url: str
+    cut: int | None = None
 
     @property
     def weights_file(self) -> str:
@@ -43,7 +45,7 @@ class Arch:
 
 def resolve(cfg: Config) -> Arch:
     """The configured architecture; raises ConfigError for an unknown name."""
-    return arch(cfg.model.arch)
+    return replace(arch(cfg.model.arch), cut=cfg.model.cut)
 
 
 def arch(name: str) -> Arch:

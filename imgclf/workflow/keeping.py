@@ -36,6 +36,7 @@ def record(name: str, s: Session, lr: float, head: Any) -> Record:
         preprocess=s.loaders.preprocess,
         arch=s.arch.name,
         head=layers.describe(head),
+        cut=s.arch.cut,
         training={
             "run": name, "lr": lr, "pretrained": s.weights.pretrained,
             "fingerprint": s.data.fingerprint, "n_train": len(s.data.dataset.train),

@@ -43,13 +43,11 @@ def export(bundle: Path, target: Path) -> Path:
         ExportError: if the calibration cannot be made part of the last layer, or fastai cannot pickle itself.
     """
     from fastai.learner import Learner
-    from fastai.vision.learner import model_meta
 
     net, record = bundles.load(bundle)
     _calibrate(net, record.temperature)
-    model = _with_fastai_pooling(net).requires_grad_(True)
-    groups = model_meta[layers.BODIES[record.arch]]["split"]  # so that freeze() and fine_tune() work on it
-    learner = Learner(_dataloaders(record), model, loss_func=_loss_func(record), splitter=groups)
+    model = _with_fastai_layers(net).requires_grad_(True)
+    learner = Learner(_dataloaders(record), model, loss_func=_loss_func(record), splitter=_groups(model))
     try:
         return runs.atomic_write(target, lambda path: learner.export(path.absolute(), pickle_module=ByName))
     except (pickle.PicklingError, TypeError, AttributeError) as e:  # fasttransform 0.0.2 beside a newer plum-dispatch
@@ -121,21 +119,34 @@ def _loss_func(record: Record) -> Any:
     return BCEWithLogitsLossFlat(thresh=torch.from_numpy(np.nextafter(above, np.float32(-1))))
 
 
-def _with_fastai_pooling(module: nn.Module) -> nn.Module:
-    """The same network with fastai's own class in place of ours."""
-    from fastai.layers import AdaptiveConcatPool2d
+def _groups(model: Any) -> Any:
+    """fastai's layer groups, so that freeze() and fine_tune() work: those of a ResNet, or of one cut too short."""
+    from fastai.vision.learner import default_split, model_meta
+    from torchvision.models import resnet18
+
+    return model_meta[resnet18]["split"] if len(model[0]) > 6 else default_split
+
+
+def _with_fastai_layers(module: nn.Module) -> nn.Module:
+    """The same network with fastai's own classes in place of ours."""
+    from fastai.layers import AdaptiveConcatPool2d, SigmoidRange
 
     for name, child in module.named_children():
         if isinstance(child, layers.AdaptiveConcatPool2d):
             setattr(module, name, AdaptiveConcatPool2d(child.size))
+        elif isinstance(child, layers.SigmoidRange):
+            setattr(module, name, SigmoidRange(child.low, child.high))
         else:
-            _with_fastai_pooling(child)
+            _with_fastai_layers(child)
     return module
 
 
 def _calibrate(net: nn.Module, temperature: float) -> None:
     """Divide the logits by the temperature, in the last layer's own weights: fastai's softmax has no place for it."""
     last = [module for module in net.modules() if not isinstance(module, nn.Sequential | nn.Dropout)][-1]
+    if isinstance(last, layers.SigmoidRange):
+        last.low, last.high = last.low / temperature, last.high / temperature
+        return
     if not isinstance(last, nn.Linear | nn.BatchNorm1d):
         raise ExportError(f"the calibration cannot be made part of the last layer, a {type(last).__name__}")
     with torch.no_grad():

@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from fastai.layers import Flatten, LinBnDrop, SigmoidRange
+from fastai.layers import Flatten, LinBnDrop
 from torch import nn
 
 from imgclf.errors import ModelError
@@ -16,6 +16,7 @@ HEADS = [
     {"concat_pool": False},
     {"lin_first": True},
     {"first_bn": False, "ps": 0.0},
+    {"y_range": (-3, 4.5)},
 ]
 
 
@@ -58,7 +59,7 @@ def test_every_body_builds_and_has_the_keys_of_torchvision():
 
 @pytest.mark.parametrize(
     "layer",
-    [SigmoidRange(0, 1), nn.Conv2d(1, 1, 1), Flatten(full=True), type("Linear", (nn.Linear,), {})(1, 1)],
+    [nn.Sigmoid(), nn.Conv2d(1, 1, 1), Flatten(full=True), type("Linear", (nn.Linear,), {})(1, 1)],
     ids=lambda m: type(m).__name__,
 )
 def test_a_layer_that_cannot_be_described_is_named(layer):

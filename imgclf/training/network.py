@@ -1,0 +1,76 @@
+"""The network of a learner: the architecture's body, cut, with our weights, and a head for the classes.
+
+What fastai's ``create_vision_model`` does, of the same parts in the same order. ``vision_learner`` itself cannot be
+used: fastai 2.8.12 takes ``cut`` and never passes it on.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torchvision.models as tvm
+from fastai.callback.hook import num_features_model
+from fastai.vision.learner import add_head, create_body, default_split, model_meta
+from torch import nn
+
+from imgclf.errors import ConfigError
+from imgclf.schema import Config
+from imgclf.training.archs import Arch
+from imgclf.training.weights import Weights, load_into
+
+INITS: dict[str | None, Callable[..., Any] | None] = {
+    "kaiming_normal": nn.init.kaiming_normal_,
+    "kaiming_uniform": nn.init.kaiming_uniform_,
+    "xavier_normal": nn.init.xavier_normal_,
+    "xavier_uniform": nn.init.xavier_uniform_,
+    None: None,
+}
+RESNET_SPLIT = 6  # the first child of a ResNet's body in its second layer group: stage 3
+
+
+def build(cfg: Config, arch: Arch, weights: Weights, channels: int, n_classes: int) -> tuple[Any, list[str]]:
+    """``Sequential(body, head)``, and notes for the user: (N, channels, H, W) normalised to (N, n_classes) logits.
+
+    Raises:
+        ConfigError: for a head the body has no use for.
+    """
+    body, notes = _body(arch, weights, channels)
+    return _with_head(cfg, body, n_classes), notes
+
+
+def splitter(model: Any) -> Any:
+    """fastai's layer groups: of a ResNet stem with stages 1 and 2, later stages, head; if cut before, body and head."""
+    if len(model[0]) > RESNET_SPLIT:
+        return model_meta[tvm.resnet18]["split"](model)
+    return default_split(model)
+
+
+def _body(arch: Arch, weights: Weights, channels: int) -> tuple[nn.Module, list[str]]:
+    model = arch.build()
+    notes = [load_into(model, weights)] if weights.pretrained else []
+    return create_body(model, channels, weights.pretrained, arch.cut), notes
+
+
+def _with_head(cfg: Config, body: nn.Module, n_classes: int) -> Any:
+    if not cfg.model.pool:
+        raise ConfigError(
+            "model.pool: false is for bodies that pool themselves; a ResNet gives a feature map, and a head without "
+            "pooling cannot take that",
+            "leave it out",
+        )
+    return add_head(
+        body,
+        num_features_model(nn.Sequential(*body.children())),
+        n_classes,
+        init=INITS[cfg.model.init],
+        concat_pool=cfg.model.concat_pool,
+        lin_ftrs=_list(cfg.model.lin_ftrs),
+        ps=cfg.model.ps,
+        first_bn=cfg.model.first_bn,
+        bn_final=cfg.model.bn_final,
+        lin_first=cfg.model.lin_first,
+        y_range=cfg.model.y_range,
+    )
+
+
+def _list(sizes: tuple[int, ...] | None) -> list[int] | None:
+    return None if sizes is None else list(sizes)
