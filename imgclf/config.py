@@ -61,6 +61,8 @@ def load(source: str | None = None, overrides: Iterable[Override] = ()) -> Loade
     for item in overrides:
         problems += _apply(plain, item, origin)
     config = _check(plain, origin, problems)
+    if origin["augment.size"] == DEFAULT_ORIGIN:
+        origin["augment.size"] = origin["augment.sizes"]  # which ends with it
     return Loaded(config, origin, str(path) if path else "schema defaults")
 
 

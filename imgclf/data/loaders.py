@@ -21,7 +21,7 @@ from imgclf.data import balance, channels
 from imgclf.data.balance import Balance
 from imgclf.data.images import GREY_MEAN, GREY_STD, Preprocess
 from imgclf.data.placed import PlacedLoader
-from imgclf.data.presize import OpenImage, Presize, batch_transforms
+from imgclf.data.presize import FusedAugment, OpenImage, Presize, TrainOnly, batch_transforms
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
 from imgclf.schema import Config
@@ -165,6 +165,13 @@ def _workers(cfg: Config, preprocess: Preprocess) -> int:
     if chosen != "auto":
         return chosen
     return 0 if preprocess.size <= TINY_PIXELS else min(MAX_WORKERS, os.cpu_count() or 1)
+
+
+def train_at(dls: DataLoaders, size: int) -> None:
+    """Bring the training images of the passes that follow to ``size`` pixels; validation images stay as they are."""
+    for tfm in dls.train.after_batch.fs:
+        if isinstance(tfm, FusedAugment | TrainOnly):
+            tfm.resize(size)
 
 
 def reseed(dls: DataLoaders, seed: int, first_batch: int = 0) -> None:

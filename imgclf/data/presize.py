@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from fastai.vision.all import (
+    AffineCoordTfm,
     Brightness,
     Contrast,
     PILImage,
@@ -93,6 +94,12 @@ class TrainOnly(RandTransform):
     def before_call(self, b: Any, split_idx: int | None) -> None:
         self.do = split_idx != 1
 
+    def resize(self, size: int) -> None:
+        """From now on bring images to ``size`` pixels, where that is done here."""
+        for tfm in self.tfms:
+            if getattr(tfm, "size", None) is not None:
+                tfm.size = (size, size)
+
     def encodes(self, x: TensorImage) -> TensorImage:
         for tfm in self.tfms:
             x = tfm(x, split_idx=0)
@@ -134,6 +141,10 @@ class FusedAugment(RandTransform):
 
     def before_call(self, b: Any, split_idx: int | None) -> None:
         self.do = split_idx != 1
+
+    def resize(self, size: int) -> None:
+        """From now on bring images to ``size`` pixels."""
+        self.size = size
 
     def encodes(self, x: TensorImage) -> TensorImage:
         pixels = x.as_subclass(torch.Tensor)
@@ -184,7 +195,10 @@ def batch_transforms(cfg: Config, size: int) -> list[Transform]:
     p_erase = cfg.augment.erase
     erase = [RandomErasing(p=p_erase, max_count=cfg.augment.erase_count)] if p_erase else []  # after Normalize
     if cfg.augment.engine == "fastai":
-        return [TrainOnly(tfms=aug_transforms(size=size, max_lighting=lighting, p_lighting=p, **geometry)), *erase]
+        # Without a crop, and without anything else that moves pixels, fastai would leave the images at their size.
+        still = [AffineCoordTfm(size=size, align_corners=True)] if geometry["min_scale"] == 1 else None
+        theirs = aug_transforms(size=size, max_lighting=lighting, p_lighting=p, xtra_tfms=still, **geometry)
+        return [TrainOnly(tfms=theirs), *erase]
     fused = FusedAugment(size=size, **geometry)
     light = setup_aug_tfms([Brightness(lighting, p=p), Contrast(lighting, p=p)]) if lighting else []
     return [fused, *([TrainOnly(tfms=light)] if light else []), *erase]

@@ -1,6 +1,7 @@
 """The keys under ``augment``."""
 
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +17,11 @@ class AugmentConfig(Section):
     )
     size: Annotated[int, Field(strict=True, ge=4)] = Field(
         224, description="side in pixels of what the model sees, in training and afterwards"
+    )
+    sizes: Annotated[tuple[Annotated[int, Field(strict=True, ge=4)], ...], Field(min_length=2)] | None = Field(
+        None,
+        description="progressive resizing: sides the epochs are divided over, smallest first, such as [128, 224]; the "
+        "last one is `size`, and validation is always there; null: all epochs at `size`",
     )
     resize: Literal["crop", "pad", "squish"] = Field(
         "crop", description="how an image becomes square: centre crop, pad with reflection, or squish"
@@ -58,6 +64,26 @@ class AugmentConfig(Section):
     erase_count: Annotated[int, Field(strict=True, ge=1)] = Field(
         1, description="erase: the most rectangles; they share the area, up to 30 %"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _size_is_the_last_of_sizes(cls, values: Any) -> Any:
+        sizes = values.get("sizes") if isinstance(values, dict) else None
+        if isinstance(sizes, list | tuple) and sizes and "size" not in values:
+            return {**values, "size": sizes[-1]}
+        return values
+
+    @model_validator(mode="after")
+    def _sizes_grow_to_size(self) -> "AugmentConfig":
+        sizes = self.sizes or (self.size,)
+        if any(b <= a for a, b in pairwise(sizes)):
+            raise ValueError(f"augment.sizes {list(sizes)}: each must be larger than the one before")
+        if sizes[-1] != self.size:
+            raise ValueError(
+                f"augment.sizes ends at {sizes[-1]} while augment.size is {self.size}: training ends at the size the "
+                "model is used at; leave augment.size out, or make them equal"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_way_of_mixing(self) -> "AugmentConfig":

@@ -118,7 +118,8 @@ def _check_version(path: Path, facts: dict[str, str]) -> None:
 
 
 def _phase(values: dict[str, Any]) -> Phase:
-    return Phase(**{**values, "lrs": tuple(values["lrs"]), "curve": Curve(**values["curve"])})
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Phase(**{**values, **lists, "curve": Curve(**values["curve"])})
 
 
 def _write(path: Path, data: bytes) -> None:

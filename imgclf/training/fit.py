@@ -15,7 +15,7 @@ from imgclf.schema import Config
 from imgclf.training.best import Best, KeepBest
 from imgclf.training.plan import Phase, Plan
 from imgclf.training.saver import Saver
-from imgclf.training.schedule import StartAt
+from imgclf.training.schedule import Resize, StartAt
 from imgclf.training.seeding import SeedEpochs
 from imgclf.training.watch import Watch
 
@@ -77,7 +77,7 @@ def fit(learn: Learner, plan: Plan, *, cfg: Config, keep: KeepBest, watch: Watch
 def run_phase(learn: Learner, phase: Phase, callbacks: list[Any], epoch: int = 0, batch: int = 0) -> None:
     """One ``fit_one_cycle`` or ``fit_flat_cos``, as in ``fine_tune``; or what is left of it from a batch on."""
     start = StartAt(epoch, phase.epochs, batch)
-    cbs = [start, start.position, *callbacks]
+    cbs = [start, start.position, Resize(phase.sizes), *callbacks]
     lrs, curve, epochs = list(phase.lrs), phase.curve, phase.epochs - epoch
     if curve.shape == "flat_cos":
         learn.fit_flat_cos(epochs, lrs, pct_start=curve.pct_start, cbs=cbs)

@@ -4,8 +4,10 @@ The book's ``fine_tune`` is two ``fit_one_cycle`` calls with constants one canno
 phases are a list, and so is every other schedule.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 from imgclf.errors import ConfigError
@@ -44,6 +46,7 @@ class Phase:
     Attributes:
         freeze_to: The first layer group that trains, counted as in a list: 0 all of them, -1 the last (the head) alone.
         lrs: The highest learning rate of each layer group, body first; empty while it is still to be found.
+        sizes: The side of the training images in each epoch, pixels; empty: ``augment.size`` in all of them.
     """
 
     name: str
@@ -51,6 +54,13 @@ class Phase:
     freeze_to: int
     lrs: tuple[float, ...]
     curve: Curve
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> list["Phase"]:
+        """The phase cut where the size of the images changes."""
+        counts = Counter(self.sizes)
+        return [replace(self, epochs=n, sizes=(size,) * n) for size, n in counts.items()] or [self]
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,32 @@ class Plan:
 
 
 def schedule(cfg: Config, pretrained: bool) -> tuple[list[Phase], str]:
-    """The phases, their learning rates as configured (stages) or empty (all others), and why these phases."""
+    """The phases, their learning rates as configured (stages) or empty (all others), and why these phases.
+
+    Raises:
+        ConfigError: for more sizes than epochs.
+    """
+    phases, reason = _phases(cfg, pretrained)
+    return resized(phases, cfg.augment.sizes or ()), reason
+
+
+def resized(phases: list[Phase], sizes: tuple[int, ...]) -> list[Phase]:
+    """The phases with the size of each epoch: all epochs in equal parts, what is left over to the larger sizes.
+
+    The cycle of a phase takes no notice: a size is no phase of its own.
+    """
+    n = sum(phase.epochs for phase in phases)
+    if len(sizes) > n:
+        raise ConfigError(
+            f"augment.sizes has {len(sizes)} sizes {list(sizes)} for {n} epoch{'s' * (n != 1)}: each needs one",
+            "train more epochs (--epochs) or name fewer sizes",
+        )
+    share, over = divmod(n, len(sizes) or 1)
+    each = (size for i, size in enumerate(sizes) for _ in range(share + (i >= len(sizes) - over)))
+    return [replace(phase, sizes=tuple(islice(each, phase.epochs))) for phase in phases]
+
+
+def _phases(cfg: Config, pretrained: bool) -> tuple[list[Phase], str]:
     kind, epochs, freeze_epochs = cfg.train.schedule, cfg.train.epochs, cfg.train.freeze_epochs
     if kind == "auto":
         asked = cfg.train.recipe == "book" or epochs == 0 or freeze_epochs not in ("auto", 0)
@@ -111,9 +146,9 @@ def build(cfg: Config, *, pretrained: bool, lr: float, n_groups: int, batches_pe
 
 
 def extended(phases: tuple[Phase, ...], epochs: int) -> tuple[Phase, ...]:
-    """The phases and one more: again a cycle with the layers and the highest learning rates of the last one."""
-    n = 1 + sum(phase.name.startswith("extend") for phase in phases)
-    return (*phases, replace(phases[-1], name=f"extend{n}", epochs=epochs, curve=UNFROZEN))
+    """The phases and one more: again a cycle with the layers, rates and (last) size of the last one."""
+    n, last = 1 + sum(phase.name.startswith("extend") for phase in phases), phases[-1]
+    return (*phases, replace(last, name=f"extend{n}", epochs=epochs, curve=UNFROZEN, sizes=last.sizes[-1:] * epochs))
 
 
 def _lrs(phase: Phase, lr: float, mult: float, n: int) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from imgclf.console import table
 from imgclf.data.images import Preprocess
-from imgclf.training.plan import Plan, lr_range
+from imgclf.training.plan import Phase, Plan, lr_range
 
 
 def facts(
@@ -52,9 +52,23 @@ def phases(plan: Plan, parameters: Sequence[tuple[int, int]]) -> Table:
         [p.name, p.epochs, p.epochs * plan.batches_per_epoch, lr_range(p), f"{_millions(trained)} of {_millions(of)}"]
         for p, (trained, of) in zip(plan.phases, parameters, strict=True)
     ]
+    heads = ["phase", "epochs", "steps", "lr, first to last layers", "parameters trained"]
     if len(rows) > 1:
         rows.append(["total", plan.epochs, plan.steps, "", ""])
-    return table(None, ["phase", "epochs", "steps", "lr, first to last layers", "parameters trained"], rows)
+    if any(p.sizes for p in plan.phases):  # progressive resizing
+        heads.append("pixels")
+        for row, shown in zip(rows, [*map(pixels, plan.phases), ""], strict=False):
+            row.append(shown)
+    return table(None, heads, rows)
+
+
+def pixels(phase: Phase) -> str:
+    """The sizes of a phase's training images: ``"128, then 224 (2 epochs)"``."""
+    return ", then ".join(
+        f"{part.sizes[0]}" + (f" ({part.epochs} epochs)" if part.epochs > 1 else "")
+        for part in phase.parts
+        if part.sizes
+    )
 
 
 def _millions(n: int) -> str:

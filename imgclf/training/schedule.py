@@ -2,6 +2,8 @@
 
 from fastai.vision.all import Callback
 
+from imgclf.data.loaders import train_at
+
 
 class StartAt(Callback):
     """Let a fit of the remaining epochs count, and so schedule, as the whole phase does.
@@ -30,6 +32,19 @@ class StartAt(Callback):
     def before_batch(self) -> None:
         if self.training:
             self.learn.iter = self.batch + self.iter
+
+
+class Resize(Callback):
+    """Progressive resizing: the training images of each epoch at its own size; none given: as the loaders make them."""
+
+    order = -104  # after StartAt has said which epoch it is
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self.sizes = sizes
+
+    def before_epoch(self) -> None:
+        if self.sizes:
+            train_at(self.dls, self.sizes[self.epoch])
 
 
 class Position(Callback):

@@ -64,6 +64,7 @@ class Watch(Callback):
             "train_loss": record[0], "valid_loss": record[1],
             **dict(zip(self.metrics, record[2:], strict=True)),
             "lr": float(self.opt.hypers[-1]["lr"]),
+            **({"size": self.phase.sizes[self.epoch]} if self.phase.sizes else {}),
             "seconds": round(time.perf_counter() - self.epoch_started, 3),
             "best": best is not None and (best.phase, best.epoch) == (self.phase.name, self.epoch + 1),
         }  # fmt: skip

@@ -37,25 +37,28 @@ def rehearse(cfg: Config, terminal: Terminal | None = None) -> dict[str, Any]:
     plan = s.plan(lr)
     s.announce_plan(plan)
     seconds, estimate = {}, 0.0
-    for phase in plan.phases:
+    for phase in (part for whole in plan.phases for part in whole.parts):
         s.learn.freeze_to(phase.freeze_to)
+        name = f"{phase.name}, {phase.sizes[0]} px" if phase.sizes else phase.name
         once = replace(phase, epochs=1)
         timed = FirstBatchOnly()
         for _ in range(2):  # the first time warms up caches and kernels
             run_phase(s.learn, once, [SeedEpochs(cfg, phase.name), timed])
-        seconds[phase.name] = timed.train_seconds
+        seconds[name] = timed.train_seconds
         estimate += phase.epochs * (
             timed.train_seconds * plan.batches_per_epoch + timed.valid_seconds * len(s.loaders.dls.valid)
         )
         terminal.note(
-            f"{phase.name}: {timed.train_seconds:.2f} s for a training batch, "
+            f"{name}: {timed.train_seconds:.2f} s for a training batch, "
             f"{timed.valid_seconds:.2f} s for one of validation"
         )
     with tempfile.TemporaryDirectory(prefix="imgclf-rehearsal-") as folder:
         exports = _ship(s, Path(folder), lr, terminal)
     terminal.note(f"estimate: about {estimate:,.0f} s for {plan.steps} steps, the learning-rate finder not counted")
     return {
-        "plan": [{"phase": p.name, "epochs": p.epochs, "lrs": list(p.lrs)} for p in plan.phases],
+        "plan": [
+            {"phase": p.name, "epochs": p.epochs, "lrs": list(p.lrs), "sizes": list(p.sizes)} for p in plan.phases
+        ],
         "steps": plan.steps, "seconds_per_step": seconds, "estimated_seconds": estimate, "exports": exports,
     }  # fmt: skip
 

@@ -49,6 +49,9 @@ class Session:
         # Found on the state training starts from: frozen if anything is pretrained, as the book does.
         phases, _ = plan.schedule(self.cfg, self.weights.pretrained)
         self.learn.freeze_to(phases[0].freeze_to)
+        if phases[0].sizes:
+            loaders.train_at(self.learn.dls, phases[0].sizes[0])
+            self.terminal.note(f"learning-rate finder: at {phases[0].sizes[0]} pixels, as the first epoch")
         n_steps, lr_range = lr.sweep_size(planned_steps)
         with self.terminal.progress("learning-rate finder", n_steps) as step:
             found = lr.find(self.learn, [seeding.SeedEpochs(self.cfg, "lr_find")], n_steps, lr_range, step)
@@ -106,7 +109,8 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     terminal.warn(found.note) if found.loud else terminal.note(f"model: {arch.name}, {found.note}")
     seeding.seed(cfg, "build")
     made = loaders.build(cfg, data.dataset, hardware.device, found.pretrained)
-    hardware = devices.for_size(hardware, made.preprocess.size)
+    phases, _ = plan.schedule(cfg, found.pretrained)
+    hardware = devices.for_size(hardware, min((made.preprocess.size, *(s for phase in phases for s in phase.sizes))))
     learn, notes = learner.build(cfg, made, arch, found, chosen, hardware, data.dataset.task)
     for note in made.notes + notes:
         terminal.note(note)

@@ -51,6 +51,37 @@ def flag(key: str, value: object, origin: str = "--flag") -> Override:
 # Precedence and origin
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"sizes": [32, 16], "size": 16}, "each must be larger than the one before"),
+        ({"sizes": [16, 24], "size": 32}, "augment.sizes ends at 24 while augment.size is 32"),
+        ({"sizes": [16, 32, 64], "size": 64, "presize": 40}, "augment.presize (40) is smaller than augment.size (64)"),
+        ({"sizes": [32]}, "at least 2 items"),
+        ({"sizes": [1, 32]}, "greater than or equal to 4"),
+        ({"sizes": [16.5, 32]}, "augment.sizes"),
+        ({"sizes": "big"}, "augment.sizes"),
+    ],
+    ids=str,
+)
+def test_sizes_that_cannot_be(settings, said):
+    with pytest.raises(ConfigError) as caught:
+        load("digits", [flag(f"augment.{key}", value) for key, value in settings.items()])
+    assert said in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_the_size_is_the_last_of_the_sizes(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("data: {path: x}\naugment:\n  sizes: [128, 160]\n")
+    loaded = load(str(file))
+    assert loaded.config.augment.size == 160
+    assert loaded.origin["augment.size"] == loaded.origin["augment.sizes"] == f"{file}:3"
+    again = tmp_path / "again.yaml"
+    again.write_text(dump(loaded.config))
+    assert load(str(again)).config == loaded.config
+
+
 def test_schema_defaults_give_way_to_yaml_to_flags_to_set(file):
     name = file("data: {path: x}\ntrain:\n  epochs: 4\n  freeze_epochs: 5\n  lr: 0.1\n")
     loaded = load(name, [flag("train.freeze_epochs", 6), flag("train.lr", 0.2), parse_set("train.lr=0.3")])

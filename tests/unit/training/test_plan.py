@@ -122,6 +122,60 @@ def test_steps_are_batches_times_epochs():
     assert (made.epochs, made.steps) == (4, 40)
 
 
+SIZED = {"augment.sizes": [16, 32], "augment.presize": 40}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "sizes", "expected"),
+    [
+        ((1, 3), [8, 16], [(8,), (8, 16, 16)]),
+        ((1, 2), [8, 16], [(8,), (16, 16)]),
+        ((1, 4), [8, 16, 32], [(8,), (16, 16, 32, 32)]),
+        ((0, 2), [8, 16], [(8, 16)]),
+        ((1, 3), None, [(), ()]),
+    ],
+)
+def test_epochs_are_divided_over_the_sizes(epochs, sizes, expected):
+    settings = {"augment.sizes": sizes, "augment.size": sizes[-1] if sizes else 32, "augment.presize": 40}
+    settings |= {"train.freeze_epochs": epochs[0], "train.epochs": epochs[1], "train.schedule": "fine_tune"}
+    phases, _ = plan.schedule(load_config("digits", **settings), True)
+    assert [p.sizes for p in phases] == expected
+
+
+@given(n=st.lists(st.integers(1, 9), min_size=1, max_size=4), k=st.integers(1, 5))
+def test_every_size_gets_its_share_of_the_epochs(n, k):
+    phases = [plan.Phase(str(i), epochs, 0, (), plan.ONE_CYCLE) for i, epochs in enumerate(n)]
+    if k > sum(n):
+        with pytest.raises(ConfigError, match="each needs one"):
+            plan.resized(phases, tuple(range(1, k + 1)))
+        return
+    made = plan.resized(phases, tuple(range(1, k + 1)))
+    assert [len(p.sizes) for p in made] == n
+    each = [size for p in made for size in p.sizes]
+    assert each == sorted(each)
+    counts = [each.count(size) for size in range(1, k + 1)]
+    assert counts == sorted(counts) and counts[-1] - counts[0] <= 1
+    assert [(part.name, size) for p in made for part in p.parts for size in part.sizes] == [
+        (p.name, size) for p in made for size in p.sizes
+    ]
+
+
+def test_more_epochs_are_at_the_last_size():
+    phases, _ = plan.schedule(load_config("digits", **SIZED), True)
+    assert plan.extended(tuple(phases), 2)[-1].sizes == (32, 32)
+
+
+def test_the_view_shows_the_sizes(capsys):
+    from rich.console import Console
+
+    made = plan.build(load_config("digits", **SIZED), pretrained=True, lr=1e-3, n_groups=3, batches_per_epoch=2)
+    Console(width=120).print(phases(made, [(1, 2), (2, 2)]))
+    said = capsys.readouterr().out
+    assert "pixels" in said and "16 (3 epochs), then 32 (5 epochs)" in said
+    Console(width=120).print(phases(make(), [(1, 2), (2, 2)]))
+    assert "pixels" not in capsys.readouterr().out
+
+
 @given(high=st.floats(1e-6, 1.0), mult=st.floats(1.0, 1e4), n=st.integers(2, 8))
 def test_spread_is_fastais_even_mults(high, mult, n):
     assert plan.spread(high / mult, high, n) == pytest.approx(tuple(even_mults(high / mult, high, n)), rel=1e-9)
