@@ -48,6 +48,12 @@ class ModelError(UserError):
     exit_code = EXIT_MODEL
 
 
+class RunError(UserError):
+    """A run that cannot go on: no memory, a loss that is no number, a dead worker. Its folder stays whole."""
+
+    exit_code = EXIT_MODEL
+
+
 class ExportError(UserError):
     """An export that could not be made, or that gives other answers than the model."""
 

@@ -1,6 +1,7 @@
 """What tests share that is no fixture: tiny pictures, the shared archives, the real command."""
 
 import contextlib
+import csv
 import io
 import json
 import os
@@ -97,3 +98,23 @@ def run_here(*arguments: object, cwd: Path) -> Done:
     finally:
         os.chdir(before)
     return Done(code, out.getvalue(), err.getvalue())
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    """The rows of ``history.csv`` without what differs from time to time."""
+    with (run / "history.csv").open(encoding="utf-8", newline="") as stream:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+
+
+def same(run: Path, other: Path) -> None:
+    """Assert that two runs ended with the same bits: best weights, last weights and optimizer, history."""
+    import torch
+    from safetensors.torch import load_file
+
+    assert history(run) == history(other)
+    for name in ("model.safetensors", "last.ckpt"):
+        a, b = load_file(run / name), load_file(other / name)
+        assert a.keys() == b.keys()
+        assert [key for key in a if not torch.equal(a[key], b[key])] == []
+    a, b = (json.loads((r / "model.json").read_text())["temperature"] for r in (run, other))
+    assert a == b

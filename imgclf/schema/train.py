@@ -85,6 +85,13 @@ class TrainConfig(Section):
     clip: Annotated[float, Field(strict=True, gt=0)] | None = Field(
         None, description="fastai's GradientClip: the largest norm of all gradients together; null: no limit"
     )
+    accumulate: Annotated[int, Field(strict=True, ge=1)] = Field(
+        1,
+        description="compute each batch in so many parts, one after another, and add up their gradients: the memory of "
+        "data.batch_size / accumulate images, the step of data.batch_size (BatchNorm's statistics are those of a "
+        "part). Unlike fastai's GradientAccumulation no gradient is carried from batch to batch, so that a run resumes "
+        "exactly",
+    )
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["auto"] = Field(
         "auto",
         description="a list, shown each epoch; the first one decides which epoch was the best. auto: [error_rate]; "

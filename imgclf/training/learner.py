@@ -22,6 +22,7 @@ from imgclf.training import augment, network, precision, speed
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.losses import Task, loss_func
+from imgclf.training.micro import MicroBatches
 from imgclf.training.scores import Score
 from imgclf.training.weights import Weights
 
@@ -63,6 +64,7 @@ def build(
     learn.remove_cbs(learn.cbs.filter(lambda cb: isinstance(cb, ProgressCallback)))
     learn.logger = noop
     learn.add_cbs([*precision.callbacks(hardware), *augment.callbacks(cfg)])
+    MicroBatches(loaders.batch_size, cfg.train.accumulate).install(learn)
     return learn, [*notes, *speed.apply(cfg, learn, hardware)]
 
 

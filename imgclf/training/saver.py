@@ -19,6 +19,7 @@ def capture(learn: Learner) -> dict[str, Any]:
         "model": learn.model.state_dict(),
         "opt": learn.opt.state_dict(),
         "scaler": scaler.state_dict() if scaler else {},
+        "micro": dict(learn.micro_batches.limits),
         "smooth_loss": {"count": learn.recorder.smooth_loss.count, "val": learn.recorder.smooth_loss.val},
     }
 
@@ -57,6 +58,7 @@ class Saver(Callback):
         if not self.resumed:
             return
         learn.model.load_state_dict(self.resumed.state["model"])
+        learn.micro_batches.limits |= self.resumed.state.get("micro", {})
         self.watch.rows, self.watch.keep.best = list(self.resumed.rows), self.resumed.best
         if self.resumed.is_best:
             self.watch.keep.keep(learn)

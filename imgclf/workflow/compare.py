@@ -130,7 +130,10 @@ def _check_distinct(found: Sequence[Run]) -> None:
 
 def _check_finished(run: Run) -> None:
     if (status := run.manifest()["status"]) != "finished":
-        raise ModelError(f"the run {run.path} is not finished: {status}", "train it to its end, or leave it out")
+        raise ModelError(
+            f"the run {run.path} is not finished: {status}",
+            f"go on with it: imgclf train --resume {run.path}; or leave it out",
+        )
 
 
 def _check_same_images(found: Sequence[Run]) -> None:

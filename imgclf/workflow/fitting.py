@@ -44,12 +44,17 @@ def fit(s: Session, run: Run, plan: Plan, lr: float, resumed: Checkpoint | None,
     def stopping() -> None:
         s.terminal.warn("stopping after this batch; Ctrl-C again stops at once")
 
+    def record_parts() -> None:
+        run.update_manifest(micro_batch=s.learn.micro_batches.size)
+
+    s.learn.micro_batches.changed = record_parts
     columns = ["train_loss", "valid_loss", *s.scores]
     with graceful(stopping) as request, Display(s.terminal, columns, plan.steps) as display:
         watch = Watch(display, keep, request, list(s.scores))
         if resumed:
             display.resume(resumed.rows, _steps(plan, resumed.place))
         s.learn.add_cb(Telling(events.tell, watch, plan))
+        record_parts()
         saver = Saver(s.cfg, plan, watch, save, lambda rows: write_history(run, rows), resumed)
         return fits.fit(s.learn, plan, cfg=s.cfg, keep=keep, watch=watch, saver=saver)
 

@@ -112,6 +112,7 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     phases, _ = plan.schedule(cfg, found.pretrained)
     hardware = devices.for_size(hardware, min((made.preprocess.size, *(s for phase in phases for s in phase.sizes))))
     learn, notes = learner.build(cfg, made, arch, found, chosen, hardware, data.dataset.task)
+    learn.micro_batches.warn = terminal.warn
     for note in made.notes + notes:
         terminal.note(note)
     return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal)

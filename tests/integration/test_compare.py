@@ -123,6 +123,7 @@ def test_an_unfinished_run_is_refused(copy, work):
     done = run_here("compare", "compare-resnet18", "copy", cwd=work)
     assert done.returncode == 4
     assert "is not finished: interrupted" in done.stderr
+    assert "imgclf train --resume runs/copy" in done.stderr
 
 
 def test_a_run_without_answers_is_refused(copy, work):

@@ -1,6 +1,5 @@
 """A run that cannot be lost: killed at any moment and resumed, it ends with the bits of the run never disturbed."""
 
-import csv
 import json
 import multiprocessing
 import os
@@ -14,8 +13,7 @@ from pathlib import Path
 import pytest
 import shapes
 import torch
-from safetensors.torch import load_file
-from support import run_here
+from support import history, run_here, same
 
 SMALL = [
     *("-a", "resnet18", "-e", "2", "--freeze-epochs", "1", "--size", "32", "--presize", "40", "-b", "9"),
@@ -47,22 +45,6 @@ def whole(images, tmp_path_factory) -> Path:
     done = run_here("train", "-d", images, *SMALL, "--set", "data.workers=0", "--name", "run", cwd=work)
     assert done.returncode == 0, done.stderr
     return work / "runs" / "run"
-
-
-def history(run: Path) -> list[dict[str, str]]:
-    with (run / "history.csv").open(encoding="utf-8", newline="") as stream:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
-
-
-def same(run: Path, other: Path) -> None:
-    """Assert that two runs ended with the same bits: best weights, last weights and optimizer, history."""
-    assert history(run) == history(other)
-    for name in ("model.safetensors", "last.ckpt"):
-        a, b = load_file(run / name), load_file(other / name)
-        assert a.keys() == b.keys()
-        assert [key for key in a if not torch.equal(a[key], b[key])] == []
-    a, b = (json.loads((r / "model.json").read_text())["temperature"] for r in (run, other))
-    assert a == b
 
 
 def command(arguments: list[str], cwd: str) -> None:
