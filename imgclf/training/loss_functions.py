@@ -89,10 +89,17 @@ class LabelFocal(nn.Module):
         self.register_buffer("pos_weight", pos_weight)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        losses: Tensor = sigmoid_focal_loss(logits.float(), targets, alpha=-1, gamma=self.gamma)
+        # In parts, so that the loss for labels that MixUp or CutMix blended is the blend of the losses: on such labels
+        # torchvision's own formula gives something else.
+        there, absent = (self._focal(logits.float(), made(targets)) for made in (torch.ones_like, torch.zeros_like))
         if self.pos_weight is not None:
-            losses = losses * (1 + (self.pos_weight - 1) * targets)
+            there = there * self.pos_weight
+        losses = targets * there + (1 - targets) * absent
         return losses if self.reduction == "none" else losses.mean()
+
+    def _focal(self, logits: Tensor, targets: Tensor) -> Tensor:
+        losses: Tensor = sigmoid_focal_loss(logits, targets, alpha=-1, gamma=self.gamma)
+        return losses
 
 
 class AnyOfClasses(BaseLoss):
