@@ -108,6 +108,11 @@ class TrainConfig(Section):
     checkpoint_minutes: Annotated[float, Field(strict=True, ge=0)] = Field(
         10.0, description="within an epoch last.ckpt is written this often, besides at its end; 0: after every step"
     )
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = Field(
+        (),
+        description="also log to these, such as [tensorboard, mlflow]: each a part of the installation of its own "
+        "(`pip install imgclf[tensorboard]`), in the folder `trackers` of the run and without the network",
+    )
     device: str = Field("auto", description="auto | cpu | cuda | cuda:N | mps")
     channels_last: Bool | Literal["auto"] = Field(
         "auto",

@@ -9,9 +9,14 @@ from typing import Any
 
 from imgclf.data.cache import cache_folder
 from imgclf.workflow import environment
+from imgclf.workflow.trackers import TRACKERS
 
 # The optional parts of the installation, and the modules each needs.
-EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "parquet": ("pyarrow",)}
+EXTRAS = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "parquet": ("pyarrow",),
+    **{name: modules for name, (_, modules) in TRACKERS.items()},
+}
 PRECISIONS = ("fp32", "bf16", "fp16")
 SIDE, IMAGES, TIMED = 64, 4, 3  # pixels, images a step, steps
 

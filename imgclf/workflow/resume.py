@@ -12,7 +12,7 @@ from imgclf.schema import Config, leaves
 from imgclf.workflow.train import TrainResult, go, listen, logged
 
 # What may differ when a run goes on. None of them changes what is computed, but for another kind of device.
-MAY_CHANGE = ("data.path", "data.workers", "offline", "train.checkpoint_minutes", "train.device")
+MAY_CHANGE = ("data.path", "data.workers", "offline", "train.checkpoint_minutes", "train.device", "train.trackers")
 
 
 def resume(

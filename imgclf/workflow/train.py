@@ -18,7 +18,7 @@ from imgclf.results import phases
 from imgclf.results.multilabel import MultiEvaluation
 from imgclf.runs import Run
 from imgclf.schema import Config
-from imgclf.workflow import environment
+from imgclf.workflow import environment, tracking
 from imgclf.workflow.evaluate import Figures
 from imgclf.workflow.events import Events, lines
 
@@ -101,8 +101,9 @@ def listen(cfg: Config, events: Path | None, terminal: Terminal) -> Events:
     """Open what listens to a run, before anything is done for it.
 
     Raises:
-        UserError: for a file that cannot be written.
+        UserError: for a file that cannot be written, or a tracker that is not installed.
     """
+    tracking.wanted(cfg)
     return Events(terminal, {f"--events {events}": lines(events, cfg, terminal)} if events else {})
 
 
@@ -115,6 +116,7 @@ def go(
         UserError: as ``train`` does; for a checkpoint also ``ModelError`` or ``DataError`` if data or plan are others.
     """
     started = time.perf_counter()
+    events.listeners |= tracking.listeners(cfg, run)
     with events.until_the_end():
         events.tell(
             "start", run=run.name, run_dir=run.path, resumed=resumed is not None, pid=os.getpid(), command=command,
