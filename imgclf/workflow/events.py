@@ -68,7 +68,8 @@ class Events:
             yield
         except Exception as e:  # a full disk, a reader gone, a server down, a tracker's own bug: the run goes on
             gone = self.listeners.pop(name, None)
-            self.terminal.warn(f"{name}: {str(e) or type(e).__name__}; the run goes on without it")
+            said = [*str(e).splitlines()[:1], *filter(None, [getattr(e, "hint", None)])] or [type(e).__name__]
+            self.terminal.warn(f"{name}: {'; '.join(said)}; the run goes on without it")
             if gone:
                 with suppress(Exception):
                     gone.close()

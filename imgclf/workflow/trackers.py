@@ -151,5 +151,5 @@ class MLflow:
 TRACKERS: dict[str, tuple[Callable[[Opening], Tracker], tuple[str, ...]]] = {
     "tensorboard": (TensorBoard, ("tensorboard",)),
     "wandb": (WandB, ("wandb",)),
-    "mlflow": (MLflow, ("mlflow", "sqlalchemy")),
+    "mlflow": (MLflow, ("mlflow",)),
 }
