@@ -13,7 +13,6 @@ from PIL import Image, ImageOps
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # ImageNet's, averaged over the colours: for a stem that sums its weights
 MAX_PIXELS = 150_000_000
 BACKGROUND = (255, 255, 255)
 # Our own list: the one of `mimetypes` holds .svg and depends on what was imported before.

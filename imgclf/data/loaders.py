@@ -19,7 +19,7 @@ from fastai.vision.all import (
 
 from imgclf.data import balance, channels
 from imgclf.data.balance import Balance
-from imgclf.data.images import GREY_MEAN, GREY_STD, Preprocess
+from imgclf.data.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from imgclf.data.placed import PlacedLoader
 from imgclf.data.presize import FusedAugment, OpenImage, Presize, TrainOnly, batch_transforms
 from imgclf.data.samples import Sample
@@ -29,6 +29,8 @@ from imgclf.schema import Config
 # Below this side a decode is cheaper than handing the image from process to process.
 TINY_PIXELS = 64
 MAX_WORKERS = 8
+Stats = tuple[tuple[float, ...], tuple[float, ...]]
+IMAGENET: Stats = (IMAGENET_MEAN, IMAGENET_STD)
 LARGEST_BATCH, SMALLEST_BATCH, ENOUGH_STEPS = 64, 8, 15
 
 
@@ -79,12 +81,17 @@ def by_split(items: list[Sample]) -> tuple[list[int], list[int]]:
     return train, [i for i, s in enumerate(items) if s.split == "valid"]
 
 
-def preprocess_record(cfg: Config, channels: Literal[1, 3] = 3) -> Preprocess:
-    """What the model sees after training, resolved once and stored in every artefact."""
+def preprocess_record(cfg: Config, channels: Literal[1, 3] = 3, stats: Stats = IMAGENET) -> Preprocess:
+    """What the model sees after training, resolved once and stored in every artefact.
+
+    Args:
+        stats: Mean and deviation of the colours that the weights expect; for grey their averages.
+    """
     record = Preprocess(sides(cfg)[0], cfg.augment.resize, channels=channels)
     if not cfg.model.normalize:
         return replace(record, mean=(0.0,) * channels, std=(1.0,) * channels)
-    return record if channels == 3 else replace(record, mean=GREY_MEAN, std=GREY_STD)
+    mean, std = stats if channels == 3 else ((round(sum(values) / 3, 4),) for values in stats)
+    return replace(record, mean=mean, std=std)
 
 
 def sides(cfg: Config) -> tuple[int, int]:
@@ -116,7 +123,9 @@ def source(dataset: Dataset) -> list[Sample]:
     return [*dataset.train, *dataset.valid]
 
 
-def build(cfg: Config, dataset: Dataset, device: torch.device, pretrained: bool = True) -> Loaders:
+def build(
+    cfg: Config, dataset: Dataset, device: torch.device, pretrained: bool = True, stats: Stats = IMAGENET
+) -> Loaders:
     """DataLoaders for training and validation.
 
     The batch size is lowered to the number of training images when there are fewer: the training loader drops an
@@ -124,9 +133,10 @@ def build(cfg: Config, dataset: Dataset, device: torch.device, pretrained: bool 
 
     Args:
         pretrained: Whether the model's body is: `data.channels: auto` then stays with RGB.
+        stats: Mean and deviation that the model's weights expect.
     """
     n_channels, why = channels.resolve(cfg, dataset, pretrained)
-    preprocess = preprocess_record(cfg, n_channels)
+    preprocess = preprocess_record(cfg, n_channels, stats)
     batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train))
     workers = _workers(cfg, preprocess)
     dls = data_block(cfg, dataset, preprocess).dataloaders(

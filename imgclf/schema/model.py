@@ -10,7 +10,10 @@ from imgclf.schema.section import Bool, Section
 class ModelConfig(Section):
     """The network: parameters of fastai's ``vision_learner`` by their own names."""
 
-    arch: str = Field("resnet34", description="resnet18 | resnet34 | resnet50 | resnet101 | resnet152; `imgclf archs`")
+    arch: str = Field(
+        "resnet34",
+        description="resnet18 | resnet34 | resnet50 | resnet101 | resnet152, or a name of timm (extra); `imgclf archs`",
+    )
     pretrained: Bool | Literal["auto"] = Field(
         True,
         description="start from ImageNet weights; auto: use them if they can be had, and say loudly when not",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from imgclf import runs
 from imgclf.errors import ModelError
+from imgclf.networks.timm_models import TimmBody
 from imgclf.shipping import layers
 from imgclf.shipping.record import Record, parse
 
@@ -179,7 +180,8 @@ def _fingerprint(text: str, state: State) -> str:
 
 def _network(state: State, record: Record) -> nn.Sequential:
     """The network of a record with these weights: strict in names, shapes, types and values."""
-    net = layers.network(record.arch, record.head, record.preprocess.channels, record.cut)
+    what = record.arch, record.head, record.preprocess.channels, record.cut
+    net = layers.network(*what)
     expected = net.state_dict()
     _check_names(set(expected), set(state))
     for name, tensor in state.items():
@@ -188,6 +190,9 @@ def _network(state: State, record: Record) -> nn.Sequential:
             raise ModelError(f"the weights '{name}' are {have}, the model's layers need {want}")
         if tensor.is_floating_point() and not np.isfinite(tensor.numpy()).all():
             raise ModelError(f"the weights '{name}' hold NaN or infinity", "the training diverged: use a lower --lr")
+    if isinstance(net[0], TimmBody):
+        # Its tables, such as relative positions, are in no file: now that the sizes are right, make them.
+        net = layers.network(*what, device="cpu")
     n_out = layers.outputs(net, record.preprocess.size, record.preprocess.channels)
     if n_out != len(record.classes):
         raise ModelError(f"the model has {n_out} outputs and {len(record.classes)} class names")

@@ -10,24 +10,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from imgclf.data.images import luma
-from imgclf.errors import ModelError, did_you_mean
+from imgclf.errors import ModelError
+from imgclf.networks import bodies
 
 MAX_SIZE = 1 << 20  # features of one layer; ImageNet-22k has 21,841 classes
 MAX_POOL = 64
 MAX_LAYERS = 64  # a head has about ten
 MAX_DEPTH = 4
-CUT = -2  # the last two of a ResNet are its own pooling and classifier, which the head replaces
-
-BODIES: dict[str, Callable[..., nn.Module]] = {
-    "resnet18": models.resnet18,
-    "resnet34": models.resnet34,
-    "resnet50": models.resnet50,
-    "resnet101": models.resnet101,
-    "resnet152": models.resnet152,
-}
 
 
 class AdaptiveConcatPool2d(nn.Module):
@@ -106,36 +97,30 @@ def describe(head: nn.Module) -> list[dict[str, Any]]:
     return description
 
 
-def build(description: Any) -> nn.Sequential:
-    """The head of a description, without memory for its weights (device "meta"): load a state with ``assign=True``.
+def build(description: Any, device: str = "meta") -> nn.Sequential:
+    """The head of a description, by default without memory for its weights: load a state with ``assign=True``.
 
     Raises:
         ModelError: for anything ``describe`` would not have written.
     """
     if _count(description) > MAX_LAYERS:
         raise ModelError(f"the model file asks for more than {MAX_LAYERS} layers in the head")
-    with torch.device("meta"):
+    with torch.device(device):
         return _build_all(description)
 
 
-def network(arch: str, head: Any, channels: int = 3, cut: int | None = None) -> nn.Sequential:
-    """``Sequential(body, head)`` in evaluation mode, without memory: (N, channels, H, W) normalised to (N, C) logits.
+def network(arch: str, head: Any, channels: int = 3, cut: int | None = None, device: str = "meta") -> nn.Sequential:
+    """``Sequential(body, head)`` in evaluation mode: (N, channels, H, W) normalised to (N, C) logits.
 
     Args:
-        cut: Where the body ends, as the end of a slice of the network's children; None: ``CUT``.
+        cut: As in ``bodies.body``.
+        device: ``meta``: without memory for the weights.
 
     Raises:
         ModelError: for an unknown architecture or layer.
     """
-    if not isinstance(arch, str) or arch not in BODIES:
-        raise ModelError(
-            f"unknown architecture {arch!r}.{did_you_mean(str(arch), BODIES)}", f"known ones: {', '.join(BODIES)}"
-        )
-    with torch.device("meta"):
-        body = nn.Sequential(*list(BODIES[arch](weights=None).children())[: CUT if cut is None else cut])
-        if channels != 3:
-            body[0] = _with_channels(body[0], channels)
-    return nn.Sequential(body, build(head)).eval()
+    with torch.device(device), torch.random.fork_rng(devices=[]):
+        return nn.Sequential(bodies.body(arch, channels, cut), build(head, device)).eval()
 
 
 def model_input(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -150,26 +135,16 @@ def model_input(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (x / 255 - mean) / std
 
 
-def _with_channels(stem: nn.Module, channels: int) -> nn.Conv2d:
-    assert isinstance(stem, nn.Conv2d)
-    return nn.Conv2d(
-        channels, stem.out_channels, _pair(stem.kernel_size), _pair(stem.stride), _pair(stem.padding), bias=False
-    )
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return int(value[0]), int(value[1])
-
-
 def outputs(net: nn.Sequential, size: int, channels: int = 3) -> int:
-    """How many classes the network answers with; runs it without memory, so that sizes that do not fit together show.
+    """How many classes the network answers with, found by running it: sizes that do not fit together show.
 
     Raises:
         ModelError: if the layers do not fit together, or the answer is not (N, C).
     """
     try:
         with torch.inference_mode():
-            shape = tuple(net(torch.empty(2, channels, size, size, device="meta")).shape)
+            where = next(net.parameters()).device
+            shape = tuple(net(torch.zeros(2, channels, size, size, device=where)).shape)
     except (RuntimeError, ValueError) as e:
         raise ModelError(f"the model's layers do not fit together: {e}") from e
     if len(shape) != 2 or shape[0] != 2:

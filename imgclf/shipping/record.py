@@ -26,7 +26,7 @@ class Record:
 
     Attributes:
         classes: Names in the order of the model's outputs.
-        arch: A name in ``layers.BODIES``.
+        arch: A name that ``bodies.body`` knows.
         head: What ``layers.describe`` says of the head.
         temperature: The logits are divided by it before the softmax (the sigmoid, for several labels).
         metrics: Results on the validation images, as ``results.metrics`` gives them.

@@ -1,7 +1,7 @@
 """The network of a learner: the architecture's body, cut, with our weights, and a head for the classes.
 
-What fastai's ``create_vision_model`` does, of the same parts in the same order. ``vision_learner`` itself cannot be
-used: fastai 2.8.12 takes ``cut`` and never passes it on.
+What fastai's ``create_vision_model`` and ``create_timm_model`` do, of the same parts in the same order.
+``vision_learner`` itself cannot be used: fastai 2.8.12 takes ``cut`` and never passes it on.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from fastai.vision.learner import add_head, create_body, default_split, model_me
 from torch import nn
 
 from imgclf.errors import ConfigError
+from imgclf.networks import timm_models
 from imgclf.schema import Config
 from imgclf.training.archs import Arch
 from imgclf.training.weights import Weights, load_into
@@ -38,30 +39,36 @@ def build(cfg: Config, arch: Arch, weights: Weights, channels: int, n_classes: i
 
 
 def splitter(model: Any) -> Any:
-    """fastai's layer groups: of a ResNet stem with stages 1 and 2, later stages, head; if cut before, body and head."""
-    if len(model[0]) > RESNET_SPLIT:
+    """fastai's layer groups: of a ResNet stem with stages 1 and 2, later stages, head; of all others body and head."""
+    if isinstance(model[0], nn.Sequential) and len(model[0]) > RESNET_SPLIT:
         return model_meta[tvm.resnet18]["split"](model)
     return default_split(model)
 
 
-def _body(arch: Arch, weights: Weights, channels: int) -> tuple[nn.Module, list[str]]:
+def _body(arch: Arch, weights: Weights, channels: int) -> tuple[Any, list[str]]:
+    """The body, and what was loaded into it."""
+    if arch.library == "timm":
+        body = timm_models.body(arch.name, channels)
+        return body, [load_into(body.model, weights, arch, channels)] if weights.pretrained else []
     model = arch.build()
-    notes = [load_into(model, weights)] if weights.pretrained else []
+    notes = [load_into(model, weights, arch)] if weights.pretrained else []
     return create_body(model, channels, weights.pretrained, arch.cut), notes
 
 
-def _with_head(cfg: Config, body: nn.Module, n_classes: int) -> Any:
-    if not cfg.model.pool:
+def _with_head(cfg: Config, body: Any, n_classes: int) -> Any:
+    wants_pool, gives_map = cfg.model.pool, getattr(body, "gives_map", True)
+    if gives_map and not wants_pool:
         raise ConfigError(
-            "model.pool: false is for bodies that pool themselves; a ResNet gives a feature map, and a head without "
+            "model.pool: false is for bodies that pool themselves; this one gives a feature map, and a head without "
             "pooling cannot take that",
             "leave it out",
         )
     return add_head(
         body,
-        num_features_model(nn.Sequential(*body.children())),
+        _features(body),
         n_classes,
         init=INITS[cfg.model.init],
+        pool=gives_map,
         concat_pool=cfg.model.concat_pool,
         lin_ftrs=_list(cfg.model.lin_ftrs),
         ps=cfg.model.ps,
@@ -70,6 +77,13 @@ def _with_head(cfg: Config, body: nn.Module, n_classes: int) -> Any:
         lin_first=cfg.model.lin_first,
         y_range=cfg.model.y_range,
     )
+
+
+def _features(body: Any) -> int:
+    """How many the body gives. fastai counts those of a ``Sequential`` by a forward pass."""
+    if isinstance(body, timm_models.TimmBody):
+        return int(body.model.num_features)
+    return int(num_features_model(nn.Sequential(*body.children())))
 
 
 def _list(sizes: tuple[int, ...] | None) -> list[int] | None:

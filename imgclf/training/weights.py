@@ -1,6 +1,7 @@
 """Pretrained weights: a local file, torchvision's cache, or a download; and a clear way out when there are none."""
 
 import pickle
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 
 from imgclf.data import network
 from imgclf.errors import ModelError
+from imgclf.networks import timm_models
 from imgclf.schema import Config
 from imgclf.training.archs import Arch
 
+COUNTER = "num_batches_tracked"  # of BatchNorm: not a weight, and not in every file
 PREFIXES = ("module.", "model.", "backbone.", "encoder.")
 
 
@@ -47,6 +50,7 @@ def resolve(cfg: Config, arch: Arch) -> Weights:
         return Weights(cached, f"ImageNet weights {cached}")
     problem = "the configuration says offline" if network.forbidden(cfg) else _download(arch, cached)
     if problem is None:
+        cached = cache_path(arch)  # the hub's place depends on the version fetched
         return Weights(cached, f"ImageNet weights downloaded to {cached}")
     if wanted == "auto":
         return Weights(
@@ -66,14 +70,26 @@ def resolve(cfg: Config, arch: Arch) -> Weights:
 
 
 def cache_path(arch: Arch) -> Path:
-    """Where torchvision itself keeps the file: ``$TORCH_HOME/hub/checkpoints``."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / arch.weights_file
+    """Where the library itself keeps the file: torchvision in ``$TORCH_HOME/hub/checkpoints``, timm with its hub."""
+    if arch.hub is None:
+        return Path(torch.hub.get_dir()) / "checkpoints" / arch.weights_file
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    found = try_to_load_from_cache(arch.hub, arch.weights_file)
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{arch.hub.replace('/', '--')}"
+    return Path(found) if isinstance(found, str) else folder / arch.weights_file
 
 
-def load_into(model: nn.Module, weights: Weights) -> str:
-    """Load the weights into a torchvision model (its classifier may differ) and say what matched.
+def load_into(model: nn.Module, weights: Weights, arch: Arch, channels: int = 3) -> str:
+    """Load the weights into a model, whose classifier may differ or be missing, and say what matched.
 
     Accepts state dicts of whole models or of bodies, plain or below ``state_dict``/``model``, with the usual prefixes.
+    If no name is known, but all shapes and the last part of every name are those of the model, in its order, the
+    tensors are taken by their position: files of other libraries name the same layers otherwise.
+
+    Args:
+        arch: Of the model.
+        channels: Of the model; the weights are for three.
 
     Raises:
         ModelError: if the file cannot be read without running code, or nothing in it matches.
@@ -81,18 +97,50 @@ def load_into(model: nn.Module, weights: Weights) -> str:
     assert weights.path is not None
     found = _strip(_read(weights.path))
     own = model.state_dict()
+    body = [name for name in own if not name.startswith("fc.")] if arch.library == "torchvision" else list(own)
+    how = ""
+    if not any(name in found for name in body):
+        ordered = weights.path.suffix != ".safetensors"  # which sorts its tensors
+        renamed = _by_position(found, _reference(arch), body) if ordered else None
+        if renamed:
+            found, how = renamed, f" by position, as the names differ ({next(iter(found))} is {next(iter(renamed))})"
+    if arch.library == "timm":
+        found = timm_models.for_channels(found, arch.name, channels)
     fits = {k: v for k, v in found.items() if k in own and v.shape == own[k].shape}
-    body = [k for k in own if not k.startswith("fc.")]
-    missing = [k for k in body if k not in fits and not k.endswith("num_batches_tracked")]
-    if len(missing) == len(body) or not fits:
+    missing = [k for k in body if k not in fits and not k.endswith(COUNTER)]
+    if len(missing) == len([k for k in body if not k.endswith(COUNTER)]) or not fits:
         example = next(iter(found), "nothing")
         raise ModelError(
-            f"{weights.path}: none of its {len(found)} tensors fits this architecture (the first is '{example}')",
-            "are these weights of another architecture? set model.arch to the one they belong to",
+            f"{weights.path}: none of its {len(found)} tensors fits {arch.name} (the first is '{example}')",
+            "are these weights of another architecture? set model.arch to the one they belong to; tensors of other "
+            "names are matched by their order, which a .pth file keeps and a .safetensors file does not",
         )
     model.load_state_dict(fits, strict=False)
-    unused = [k for k in found if k not in fits and not k.startswith("fc.")]
-    return f"{len(fits)} tensors loaded" + _list("missing", missing) + _list("not used", unused)
+    replaced = set(_reference(arch)) - set(body)
+    unused = [k for k in found if k not in fits and k not in replaced]
+    return f"{len(fits)} tensors loaded{how}" + _list("missing", missing) + _list("not used", unused)
+
+
+def _reference(arch: Arch) -> dict[str, torch.Size]:
+    """The tensors of the whole model, in order, with their shapes; no memory is taken for them."""
+    with torch.device("meta"):
+        return {name: tensor.shape for name, tensor in arch.build().state_dict().items()}
+
+
+def _by_position(found: dict[str, Tensor], whole: dict[str, torch.Size], body: list[str]) -> dict[str, Tensor] | None:
+    """The tensors under the model's names, if their number and order, shapes and last name parts are its own.
+
+    Those of the classifier, which is replaced anyway, may have another shape.
+    """
+    given = {k: v for k, v in found.items() if not k.endswith(COUNTER)}
+    for names in ([n for n in whole if not n.endswith(COUNTER)], [n for n in body if not n.endswith(COUNTER)]):
+        pairs = list(zip(names, given.items(), strict=False))
+        if len(names) == len(given) and all(
+            name.rsplit(".", 1)[-1] == old.rsplit(".", 1)[-1] and (v.shape == whole.get(name) or name not in body)
+            for name, (old, v) in pairs
+        ):
+            return {name: v for name, (_, v) in pairs}
+    return None
 
 
 def _list(what: str, names: list[str]) -> str:
@@ -130,16 +178,27 @@ def _strip(state: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _download(arch: Arch, target: Path) -> str | None:
-    """Fetch the file, checked against the hash in its name; the reason in words if that fails."""
-    expected = arch.weights_file.rsplit("-", 1)[-1].split(".")[0]
+    """Fetch the file; the reason in words if that fails."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         with network.short_timeout():
-            # torch writes to a temporary file and renames it only when the hash is right.
-            torch.hub.download_url_to_file(arch.weights_url, str(target), hash_prefix=expected, progress=False)
-    except (
-        OSError,
-        RuntimeError,
-    ) as e:  # URLError and time-outs are OSErrors; a wrong hash is a RuntimeError
-        return str(getattr(e, "reason", e)) or type(e).__name__
+            _from_hub(arch) if arch.hub else _from_url(arch, target)
+    except (OSError, RuntimeError) as e:  # URLError, time-outs, the hub's own; a wrong hash is a RuntimeError
+        return str(getattr(e, "reason", e)).splitlines()[0] if str(e) else type(e).__name__
     return None
+
+
+def _from_url(arch: Arch, target: Path) -> None:
+    """Checked against the hash in the file's name; torch renames its temporary file only when that is right."""
+    expected = re.search(r"-([0-9a-f]{8,})\.", arch.weights_file)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    prefix = expected.group(1) if expected else None
+    torch.hub.download_url_to_file(arch.weights_url, str(target), hash_prefix=prefix, progress=False)
+
+
+def _from_hub(arch: Arch) -> None:
+    """As timm itself does; the hub's client compares the size and writes whole files only."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()
+    hf_hub_download(str(arch.hub), arch.weights_file)

@@ -15,6 +15,7 @@ from imgclf.workflow.trackers import TRACKERS
 EXTRAS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "parquet": ("pyarrow",),
+    "timm": ("timm",),
     **{name: modules for name, (_, modules) in TRACKERS.items()},
 }
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -73,13 +74,13 @@ def _step(device: str, precision: str, channels_last: bool) -> tuple[float, Any]
     import torch
     from torch import nn
 
-    from imgclf.training import archs
+    from imgclf.networks import bodies
 
     layout = torch.channels_last if channels_last else torch.contiguous_format
     kind = torch.float16 if precision == "fp16" else torch.bfloat16
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net, x = archs.BUILDERS["resnet18"](), torch.rand(IMAGES, 3, SIDE, SIDE)
+        net, x = bodies.BUILDERS["resnet18"](), torch.rand(IMAGES, 3, SIDE, SIDE)
     net, x = net.to(device).to(memory_format=layout), x.to(device, memory_format=layout)
     y, seconds = torch.arange(IMAGES, device=device), []
     for _ in range(1 + TIMED):  # the first step pays for set-up

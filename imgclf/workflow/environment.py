@@ -8,7 +8,7 @@ from typing import Any
 
 from imgclf import __version__
 
-PACKAGES = ("fastai", "torch", "torchvision", "numpy", "pillow", "onnxruntime")
+PACKAGES = ("fastai", "torch", "torchvision", "numpy", "pillow", "timm", "onnxruntime")
 
 
 def facts() -> dict[str, Any]:

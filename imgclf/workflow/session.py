@@ -108,11 +108,13 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     found = weights.resolve(cfg, arch)
     terminal.warn(found.note) if found.loud else terminal.note(f"model: {arch.name}, {found.note}")
     seeding.seed(cfg, "build")
-    made = loaders.build(cfg, data.dataset, hardware.device, found.pretrained)
+    stats = (arch.mean, arch.std) if found.pretrained else loaders.IMAGENET
+    made = loaders.build(cfg, data.dataset, hardware.device, found.pretrained, stats)
+    about_size = arch.check(made.preprocess, found.pretrained)
     phases, _ = plan.schedule(cfg, found.pretrained)
     hardware = devices.for_size(hardware, min((made.preprocess.size, *(s for phase in phases for s in phase.sizes))))
     learn, notes = learner.build(cfg, made, arch, found, chosen, hardware, data.dataset.task)
     learn.micro_batches.warn = terminal.warn
-    for note in made.notes + notes:
+    for note in [*made.notes, *about_size, *notes]:
         terminal.note(note)
     return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal)

@@ -59,7 +59,16 @@ def test_metadata(wheel):
     assert (found["Name"], found["Version"]) == ("imgclf", __version__)
     assert found["License-Expression"] == "Apache-2.0"
     assert found["Requires-Python"] == ">=3.10"
-    assert set(found.get_all("Provides-Extra")) == {"onnx", "parquet", "tensorboard", "wandb", "mlflow", "test", "dev"}
+    assert set(found.get_all("Provides-Extra")) == {
+        "onnx",
+        "parquet",
+        "timm",
+        "tensorboard",
+        "wandb",
+        "mlflow",
+        "test",
+        "dev",
+    }
     assert found.get_payload(decode=True).decode() == (ROOT / "README.md").read_text(encoding="utf-8")
     assert "Apache License" in licence and "END OF TERMS AND CONDITIONS" in licence
     assert "imgclf = imgclf.cli.app:main" in entry_points

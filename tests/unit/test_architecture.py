@@ -24,11 +24,12 @@ GROUND = ("errors", "schema", "config", "runs", "console", "locks", "randomness"
 # Room -> the rooms it may import from, besides itself and the ground floor.
 ROOMS = {
     "data": set(),
-    "training": {"data"},
+    "networks": set(),
+    "training": {"data", "networks"},
     "results": {"data"},
-    "shipping": {"data", "results"},
-    "workflow": {"data", "training", "results", "shipping"},
-    "cli": {"data", "training", "results", "shipping", "workflow"},
+    "shipping": {"data", "networks", "results"},
+    "workflow": {"data", "networks", "training", "results", "shipping"},
+    "cli": {"data", "networks", "training", "results", "shipping", "workflow"},
 }
 LIGHT = [
     *(f"imgclf.{name}" for name in GROUND),

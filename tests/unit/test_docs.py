@@ -287,7 +287,7 @@ def registry(file: str, name: str) -> list[str]:
         ("training", "training/scores.py", "METRICS"),
         ("the-loss", "training/losses.py", "SINGLE_LABEL"),
         ("the-loss", "training/losses.py", "MULTI_LABEL"),
-        ("training", "training/archs.py", "BUILDERS"),
+        ("training", "networks/bodies.py", "BUILDERS"),
         ("shipping", "shipping/exporters/__init__.py", "FORMATS"),
     ],
 )

@@ -18,6 +18,7 @@ from torch import nn
 
 from imgclf import runs
 from imgclf.errors import ExportError
+from imgclf.networks import timm_models
 from imgclf.shipping import bundle as bundles
 from imgclf.shipping import layers
 from imgclf.shipping.record import Record
@@ -120,22 +121,28 @@ def _loss_func(record: Record) -> Any:
 
 
 def _groups(model: Any) -> Any:
-    """fastai's layer groups, so that freeze() and fine_tune() work: those of a ResNet, or of one cut too short."""
+    """fastai's layer groups, so that freeze() and fine_tune() work: those of a whole ResNet, or body and head."""
     from fastai.vision.learner import default_split, model_meta
     from torchvision.models import resnet18
 
-    return model_meta[resnet18]["split"] if len(model[0]) > 6 else default_split
+    whole = isinstance(model[0], nn.Sequential) and len(model[0]) > 6
+    return model_meta[resnet18]["split"] if whole else default_split
 
 
 def _with_fastai_layers(module: nn.Module) -> nn.Module:
     """The same network with fastai's own classes in place of ours."""
     from fastai.layers import AdaptiveConcatPool2d, SigmoidRange
+    from fastai.vision.learner import TimmBody
 
     for name, child in module.named_children():
         if isinstance(child, layers.AdaptiveConcatPool2d):
             setattr(module, name, AdaptiveConcatPool2d(child.size))
         elif isinstance(child, layers.SigmoidRange):
             setattr(module, name, SigmoidRange(child.low, child.high))
+        elif isinstance(child, timm_models.TimmBody):
+            if child.channels_come_last:
+                raise ExportError("fastai cannot use the feature map of this architecture: its channels come last")
+            setattr(module, name, TimmBody(child.model))
         else:
             _with_fastai_layers(child)
     return module

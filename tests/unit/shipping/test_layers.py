@@ -6,6 +6,7 @@ from fastai.layers import Flatten, LinBnDrop
 from torch import nn
 
 from imgclf.errors import ModelError
+from imgclf.networks import bodies
 from imgclf.shipping import layers
 
 HEADS = [
@@ -44,7 +45,7 @@ def test_building_takes_no_memory():
 
 
 def test_every_body_builds_and_has_the_keys_of_torchvision():
-    for arch, build in layers.BODIES.items():
+    for arch, build in bodies.BUILDERS.items():
         features = 512 if arch in ("resnet18", "resnet34") else 2048
         head = [
             {"layer": "AdaptiveAvgPool2d", "output_size": 1},

@@ -101,7 +101,7 @@ def test_every_usual_form_loads(form, tmp_path):
             path,
         )
     model = ARCH.build()
-    note = weights.load_into(model, weights.Weights(path, "test"))
+    note = weights.load_into(model, weights.Weights(path, "test"), ARCH)
     assert "missing" not in note
     assert torch.allclose(model.state_dict()["layer4.1.conv2.weight"], given["layer4.1.conv2.weight"], atol=1e-2)
 
@@ -110,7 +110,7 @@ def test_what_did_not_match_is_said(tmp_path):
     given = state()
     del given["layer1.0.conv1.weight"]
     torch.save({**given, "extra.weight": torch.zeros(3)}, tmp_path / "w.pth")
-    note = weights.load_into(ARCH.build(), weights.Weights(tmp_path / "w.pth", "test"))
+    note = weights.load_into(ARCH.build(), weights.Weights(tmp_path / "w.pth", "test"), ARCH)
     assert "1 missing: layer1.0.conv1.weight" in note
     assert "1 not used: extra.weight" in note
 
@@ -118,7 +118,7 @@ def test_what_did_not_match_is_said(tmp_path):
 def test_nothing_matching_is_an_error(tmp_path):
     torch.save({"encoder.layer.weight": torch.zeros(3), "x": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(ModelError, match="none of its 2 tensors fits"):
-        weights.load_into(ARCH.build(), weights.Weights(tmp_path / "w.pth", "test"))
+        weights.load_into(ARCH.build(), weights.Weights(tmp_path / "w.pth", "test"), ARCH)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -127,7 +127,7 @@ def test_a_damaged_file_is_an_error(content, suffix, tmp_path):
     path = tmp_path / f"w{suffix}"
     path.write_bytes(content)
     with pytest.raises(ModelError, match="cannot read the weights"):
-        weights.load_into(ARCH.build(), weights.Weights(path, "test"))
+        weights.load_into(ARCH.build(), weights.Weights(path, "test"), ARCH)
 
 
 def test_code_in_a_pickle_does_not_run(tmp_path):
@@ -137,7 +137,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path):
 
     torch.save({"weight": Evil()}, tmp_path / "w.pth")
     with pytest.raises(ModelError):
-        weights.load_into(ARCH.build(), weights.Weights(tmp_path / "w.pth", "test"))
+        weights.load_into(ARCH.build(), weights.Weights(tmp_path / "w.pth", "test"), ARCH)
     assert not (tmp_path / "ran").exists()
 
 
