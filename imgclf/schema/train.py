@@ -102,6 +102,11 @@ class TrainConfig(Section):
         description="auto: bf16 on a CUDA GPU that has it (else fp16) and on a processor with bf16 instructions, "
         "fp32 elsewhere",
     )
+    on_nan: Literal["stop", "retry"] = Field(
+        "stop",
+        description="when the loss or the weights become NaN or infinite. stop: end the run at its last good state; "
+        "retry: go back to the last good checkpoint and on at half the learning rates, at most three times",
+    )
     patience: Annotated[int, Field(strict=True, ge=1)] | None = Field(
         None, description="stop after so many epochs without a better one, counted over all phases; null: never"
     )

@@ -41,6 +41,7 @@ class Checkpoint:
     Attributes:
         state: Model, optimizer, gradient scaler and smoothed loss, as ``state.capture`` gives them.
         rows: Of the history so far.
+        halvings: For each time the learning rates were halved, the number of the first phase it was for.
     """
 
     place: Place
@@ -50,6 +51,7 @@ class Checkpoint:
     best: Best | None
     rows: list[dict[str, Any]]
     state: dict[str, Any]
+    halvings: tuple[int, ...] = ()
 
     @property
     def is_best(self) -> bool:
@@ -100,6 +102,7 @@ def load(path: Path, device: torch.device) -> Checkpoint:
             Best(**values["best"]) if values["best"] else None,
             values["rows"],
             _unpack(values["state"], tensors, device),
+            tuple(values.get("halvings", ())),
         )
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as e:
         raise ModelError(

@@ -13,6 +13,7 @@ from fastai.vision.all import (
 
 from imgclf.schema import Config
 from imgclf.training.best import Best, KeepBest
+from imgclf.training.faults import Diverged
 from imgclf.training.plan import Phase, Plan
 from imgclf.training.saver import Saver
 from imgclf.training.schedule import Resize, StartAt
@@ -55,7 +56,11 @@ class FirstBatchOnly(Callback):
 
 
 def fit(learn: Learner, plan: Plan, *, cfg: Config, keep: KeepBest, watch: Watch, saver: Saver) -> Fitted:
-    """Fit all phases, or those left. An interrupted fit has kept its best epoch, or its last state without one."""
+    """Fit all phases, or those left. An interrupted fit has kept its best epoch, or its last state without one.
+
+    Raises:
+        Diverged: if the loss or the weights are no numbers any more. The last checkpoint is good.
+    """
     start = saver.place
     saver.restore(learn)
     for number in range(start.phase, len(plan.phases)):
@@ -66,6 +71,8 @@ def fit(learn: Learner, plan: Plan, *, cfg: Config, keep: KeepBest, watch: Watch
         saver.restore_optimizer(learn)
         epoch, batch = (start.epoch, start.batch) if begun else (0, 0)
         run_phase(learn, phase, [SeedEpochs(cfg, phase.name, batch), keep, watch, saver], epoch, batch)
+        if watch.diverged:
+            raise Diverged(watch.diverged)
         if watch.request.asked or saver.place.phase == len(plan.phases):
             break
     if watch.request.asked and keep.best is None:

@@ -151,6 +151,12 @@ def extended(phases: tuple[Phase, ...], epochs: int) -> tuple[Phase, ...]:
     return (*phases, replace(last, name=f"extend{n}", epochs=epochs, curve=UNFROZEN, sizes=last.sizes[-1:] * epochs))
 
 
+def halved(phases: tuple[Phase, ...], first: int) -> tuple[Phase, ...]:
+    """The phases, those from number ``first`` on at half their learning rates."""
+    slower = [replace(phase, lrs=tuple(lr / 2 for lr in phase.lrs)) for phase in phases[first:]]
+    return (*phases[:first], *slower)
+
+
 def _lrs(phase: Phase, lr: float, mult: float, n: int) -> tuple[float, ...]:
     """The rate of every layer group in a phase."""
     if phase.lrs:

@@ -1,5 +1,6 @@
 """Keep a run resumable: what a learner is made of, when it is saved, and how it is put back."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from fastai.vision.all import Callback, CancelFitException, L, Learner
 
 from imgclf.schema import Config
+from imgclf.training import faults
 from imgclf.training.checkpoint import Checkpoint, Place
 from imgclf.training.plan import Plan
 from imgclf.training.watch import Watch
@@ -108,6 +110,7 @@ class Saver(Callback):
         self.watch.keep.write()
         if self.watch.rows:
             self.write_history(self.watch.rows)
+            self._warn_of_validation(self.watch.rows[-1])
         if phase == len(self.plan.phases):
             raise CancelFitException()
 
@@ -116,7 +119,18 @@ class Saver(Callback):
         last = self.watch.rows[-self.patience :] if self.patience else []
         return len(self.watch.rows) > len(last) > 0 and not any(row["best"] for row in last)
 
+    def _warn_of_validation(self, row: dict[str, Any]) -> None:
+        """A loss that is no number in validation alone; weights that are none have ended the fit before."""
+        if not math.isfinite(row["valid_loss"]):
+            self.watch.display.terminal.warn(
+                f"the validation loss is {row['valid_loss']} in epoch {row['epoch']} of the {row['phase']} phase, "
+                "while the weights and the training loss are numbers: predictions overflow, or BatchNorm's statistics "
+                "are far off. Training goes on; if it stays, lower --lr or use --set train.precision=fp32"
+            )
+
     def _save(self, place: Place) -> None:
+        if not faults.finite(self.learn.model):  # the step after a loss that still was a number
+            self.watch.diverge("weights became nan")
         self.place = place
         self.write(place, capture(self.learn))
         self.saved_at = time.monotonic()

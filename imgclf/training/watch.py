@@ -4,11 +4,11 @@ import math
 import time
 from typing import Any
 
-from fastai.vision.all import Callback
+from fastai.vision.all import Callback, CancelFitException
 
-from imgclf.errors import UserError
 from imgclf.training.best import KeepBest
 from imgclf.training.display import Display
+from imgclf.training.faults import Divergence
 from imgclf.training.interrupt import StopRequest
 from imgclf.training.plan import Phase
 
@@ -30,6 +30,7 @@ class Watch(Callback):
         self.rows: list[dict[str, Any]] = []
         self.images, self.seconds = 0, 0.0
         self.phase: Phase | None = None
+        self.diverged: Divergence | None = None
 
     def before_epoch(self) -> None:
         self.epoch_started = time.perf_counter()
@@ -47,11 +48,15 @@ class Watch(Callback):
         self.images, self.seconds = self.images + n, self.seconds + now - self.step_started
         rate, self.step_started = n / (now - self.step_started), now
         self.display.training(self.phase.name, self.epoch + 1, self.phase.epochs, loss, self.opt.hypers[-1]["lr"], rate)
-        if not math.isfinite(float(self.loss)):
-            raise UserError(
-                f"the loss became {float(self.loss)} in epoch {self.epoch + 1} of the {self.phase.name} phase",
-                "lower the learning rate (`imgclf lrfind` suggests one), or use --set train.precision=fp32",
-            )
+        if not math.isfinite(float(self.loss)):  # a step the gradient scaler skips has a loss: it is no such case
+            self.diverge(f"the loss became {float(self.loss)}")
+
+    def diverge(self, what: str) -> None:
+        """End the fit, as one that lost its way: cancelled, so that every callback cleans up."""
+        assert self.phase is not None
+        lr = max(float(hyper["lr"]) for hyper in self.opt.hypers)
+        self.diverged = Divergence(what, self.phase.name, self.epoch + 1, self.iter + 1, lr)
+        raise CancelFitException()
 
     def after_epoch(self) -> None:
         assert self.phase is not None

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from imgclf import runs
@@ -10,22 +10,50 @@ from imgclf.errors import DataError, ModelError
 from imgclf.runs import Run
 from imgclf.training import checkpoint
 from imgclf.training import fit as fits
+from imgclf.training import plan as plans
 from imgclf.training.best import KeepBest
 from imgclf.training.checkpoint import Checkpoint, Place
 from imgclf.training.display import Display
+from imgclf.training.faults import Diverged
 from imgclf.training.fit import Fitted
-from imgclf.training.interrupt import graceful
+from imgclf.training.interrupt import StopRequest, graceful
 from imgclf.training.plan import Plan
 from imgclf.training.saver import Saver
 from imgclf.training.telling import Telling
 from imgclf.training.watch import Watch
-from imgclf.workflow import keeping
+from imgclf.workflow import keeping, setback
 from imgclf.workflow.events import Events
 from imgclf.workflow.session import Session
 
 
 def fit(s: Session, run: Run, plan: Plan, lr: float, resumed: Checkpoint | None, events: Events) -> Fitted:
-    """Fit the plan, or what is left of it, into the run folder."""
+    """Fit the plan, or what is left of it, into the run folder.
+
+    Raises:
+        RunError: if the numbers ran away (``train.on_nan``) or memory ran out for good.
+    """
+
+    def stopping() -> None:
+        s.terminal.warn("stopping after this batch; Ctrl-C again stops at once")
+
+    def record_parts() -> None:
+        run.update_manifest(micro_batch=s.learn.micro_batches.size)
+
+    s.learn.micro_batches.changed = record_parts
+    record_parts()
+    with graceful(stopping) as request:
+        while True:
+            try:
+                return _fit(s, run, plan, lr, resumed, events, request)
+            except Diverged as e:
+                resumed = setback.go_back(s, run, e.where)
+                plan = replace(plan, phases=resumed.phases)
+                events.tell("retry", next=asdict(resumed.place), reason=str(e))
+
+
+def _fit(
+    s: Session, run: Run, plan: Plan, lr: float, resumed: Checkpoint | None, events: Events, request: StopRequest
+) -> Fitted:
     metric, score = next(iter(s.scores.items()))
     write_bundle = keeping.bundle_writer(run, s, lr)
 
@@ -37,26 +65,19 @@ def fit(s: Session, run: Run, plan: Plan, lr: float, resumed: Checkpoint | None,
     keep = KeepBest(metric, score, write_best)
 
     def save(place: Place, state: dict[str, Any]) -> None:
-        made = Checkpoint(place, lr, plan.phases, s.data.fingerprint, keep.best, watch.rows, state)
+        halvings = resumed.halvings if resumed else ()
+        made = Checkpoint(place, lr, plan.phases, s.data.fingerprint, keep.best, watch.rows, state, halvings)
         checkpoint.save(run.file(runs.CHECKPOINT), made)
         events.tell("checkpoint", next=asdict(place), path=run.file(runs.CHECKPOINT))
 
-    def stopping() -> None:
-        s.terminal.warn("stopping after this batch; Ctrl-C again stops at once")
-
-    def record_parts() -> None:
-        run.update_manifest(micro_batch=s.learn.micro_batches.size)
-
-    s.learn.micro_batches.changed = record_parts
     columns = ["train_loss", "valid_loss", *s.scores]
-    with graceful(stopping) as request, Display(s.terminal, columns, plan.steps) as display:
+    with Display(s.terminal, columns, plan.steps) as display:
         watch = Watch(display, keep, request, list(s.scores))
         if resumed:
             display.resume(resumed.rows, _steps(plan, resumed.place))
-        s.learn.add_cb(Telling(events.tell, watch, plan))
-        record_parts()
         saver = Saver(s.cfg, plan, watch, save, lambda rows: write_history(run, rows), resumed)
-        return fits.fit(s.learn, plan, cfg=s.cfg, keep=keep, watch=watch, saver=saver)
+        with s.learn.added_cbs(Telling(events.tell, watch, plan)):
+            return fits.fit(s.learn, plan, cfg=s.cfg, keep=keep, watch=watch, saver=saver)
 
 
 def check_same(s: Session, resumed: Checkpoint, run: Run) -> None:
@@ -73,6 +94,8 @@ def check_same(s: Session, resumed: Checkpoint, run: Run) -> None:
             f"put them back ({run.file(runs.SPLIT)} lists them with their hashes), or train a new run",
         )
     made = s.plan(resumed.lr).phases
+    for first in resumed.halvings:
+        made = plans.halved(made, first)
     if made != resumed.phases[: len(made)]:
         raise ModelError(
             f"the plan of {run.name} is {resumed.phases}, this imgclf and machine make it {made}",
