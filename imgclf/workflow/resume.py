@@ -14,8 +14,14 @@ from imgclf.workflow.train import TrainResult, go, listen, logged
 # What may differ when a run goes on. None of them changes what is computed, but for another kind of device, and
 # train.on_nan where a run without it would have ended.
 MAY_CHANGE = (
-    "data.path", "data.workers", "offline", "train.checkpoint_minutes", "train.device", "train.on_nan", "train.trackers",
-)  # fmt: skip
+    "data.path",
+    "data.workers",
+    "offline",
+    "train.checkpoint_minutes",
+    "train.device",
+    "train.on_nan",
+    "train.trackers",
+)
 
 
 def resume(
