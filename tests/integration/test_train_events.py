@@ -56,7 +56,7 @@ def test_events_tell_what_the_history_holds_and_a_resumed_run_goes_on_in_the_fil
 def test_a_failed_run_says_so_and_mistakes_leave_no_run(images, tmp_path):
     file = tmp_path / "events.jsonl"
     done = run_here("train", "-d", images, *TINY, "--lr", "1e30", "--events", file, "--json", cwd=tmp_path)
-    assert done.returncode == 2
+    assert done.returncode == 4
     end = told(file)[-1]
     assert (end["event"], end["status"]) == ("end", "failed")
     assert end["error"]["message"] == done.json["error"]["message"]
