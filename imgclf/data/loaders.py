@@ -17,7 +17,7 @@ from fastai.vision.all import (
     TransformBlock,
 )
 
-from imgclf.data import balance, channels
+from imgclf.data import balance, channels, shared_memory
 from imgclf.data.balance import Balance
 from imgclf.data.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from imgclf.data.placed import PlacedLoader
@@ -138,7 +138,7 @@ def build(
     n_channels, why = channels.resolve(cfg, dataset, pretrained)
     preprocess = preprocess_record(cfg, n_channels, stats)
     batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train))
-    workers = _workers(cfg, preprocess)
+    workers, room = _workers(cfg, preprocess, batch_size * n_channels * sides(cfg)[1] ** 2)
     dls = data_block(cfg, dataset, preprocess).dataloaders(
         source(dataset),
         dl_type=PlacedLoader,
@@ -150,7 +150,8 @@ def build(
     balanced = balance.resolve(cfg, dataset.train, dataset.classes, dataset.multi_label)
     dls.train.weights = balanced.sample_weights(dataset.train)
     dls.path = dataset.root  # where fastai would write; nothing of ours lets it
-    return Loaders(dls, preprocess, batch_size, workers, balanced, [why, balanced.note, *([note] if note else [])])
+    notes = [why, balanced.note, *(text for text in (note, room) if text)]
+    return Loaders(dls, preprocess, batch_size, workers, balanced, notes)
 
 
 def choose_batch_size(wanted: int | str, n_train: int) -> tuple[int, str]:
@@ -170,11 +171,13 @@ def choose_batch_size(wanted: int | str, n_train: int) -> tuple[int, str]:
     return size, "" if size == wanted else f"batch size {size} instead of {wanted}: there are {n_train} training images"
 
 
-def _workers(cfg: Config, preprocess: Preprocess) -> int:
+def _workers(cfg: Config, preprocess: Preprocess, batch: int) -> tuple[int, str]:
+    """Worker processes, and a note where shared memory has no room for their batches of so many bytes."""
     chosen = cfg.data.workers
     if chosen != "auto":
-        return chosen
-    return 0 if preprocess.size <= TINY_PIXELS else min(MAX_WORKERS, os.cpu_count() or 1)
+        return chosen, shared_memory.warning(chosen, batch)
+    wanted = 0 if preprocess.size <= TINY_PIXELS else min(MAX_WORKERS, os.cpu_count() or 1)
+    return shared_memory.afford(wanted, batch)
 
 
 def train_at(dls: DataLoaders, size: int) -> None:

@@ -1,9 +1,14 @@
 """What a machine does to a run, told from bugs by torch's words, and how to go on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+from imgclf.data import shared_memory
+from imgclf.errors import RunError, UserError
 
 LESS_MEMORY = "use smaller images (--size), a smaller network (--arch), or another device (--device cpu)"
 
@@ -13,12 +18,70 @@ OUT_OF_MEMORY = (
     "out of memory",
 )  # fmt: skip
 
+# What torch says of /dev/shm when it is full; the kernel's way of saying it is a bus error.
+SHARED_MEMORY = ("out of shared memory", "open shared memory", "allocate shared memory", "Bus error", "</torch_")
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch, or Python, could not get memory on some device."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+@contextmanager
+def explained(workers: int, resume: str | None = None) -> Iterator[None]:
+    """Raise what the machine is to blame for as a RunError that says so.
+
+    Args:
+        workers: Of the loaders.
+        resume: The command that goes on with the run, if there is one.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as e:
+        found = explain(e, workers, resume)
+        if found is None:
+            raise
+        raise found from e
+
+
+def explain(error: Exception, workers: int, resume: str | None = None) -> RunError | None:
+    """The error for a dead worker, full shared memory, a full disk or a lack of memory; None for any other."""
+    text = "\n".join(_chain(error))
+    go_on = f"; go on: {resume}" if resume else ""
+    fewer = f"; go on without workers: {resume} --set data.workers=0" if resume else " or --set data.workers=0"
+    if any(words in text for words in SHARED_MEMORY):
+        return RunError(
+            f"shared memory ran out between the {workers} processes that read images: {shared_memory.size()}",
+            f"docker run --shm-size=1g makes it larger{fewer}",
+        )
+    if "DataLoader worker" in text and ("is killed by signal" in text or "exited unexpectedly" in text):
+        return RunError(
+            f"one of the {workers} processes that read images died: {_last_line(text)}",
+            f"most often memory was short, and the system ends the largest process: use fewer data.workers{fewer}",
+        )
+    if "No space left on device" in text or "Disk quota exceeded" in text:
+        return RunError(f"the disk is full: {_last_line(text)}", f"make room{go_on}")
+    if is_out_of_memory(error):
+        where = "a process that reads images" if "DataLoader worker" in text else "the run"
+        said = _last_line(text) or type(error).__name__
+        return RunError(f"{where} ran out of memory: {said}", f"{LESS_MEMORY}, a smaller --batch-size{go_on}")
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[str]:
+    """The words of an error and of those before it: torch tells which signal killed a worker in the error before."""
+    yield str(error)
+    if error.__cause__ is not None:
+        yield from _chain(error.__cause__)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else ""
 
 
 @dataclass(frozen=True)

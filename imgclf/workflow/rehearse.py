@@ -43,7 +43,8 @@ def rehearse(cfg: Config, terminal: Terminal | None = None) -> dict[str, Any]:
         once = replace(phase, epochs=1)
         timed = FirstBatchOnly()
         for _ in range(2):  # the first time warms up caches and kernels
-            run_phase(s.learn, once, [SeedEpochs(cfg, phase.name), timed])
+            with s.explained():
+                run_phase(s.learn, once, [SeedEpochs(cfg, phase.name), timed])
         seconds[name] = timed.train_seconds
         estimate += phase.epochs * (
             timed.train_seconds * plan.batches_per_epoch + timed.valid_seconds * len(s.loaders.dls.valid)

@@ -1,5 +1,6 @@
 """From a configuration to a learner that is ready to fit: shared by training, lr finder and rehearsal."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,8 +8,9 @@ from imgclf.console import Terminal
 from imgclf.data import loaders
 from imgclf.data.loaders import Loaders
 from imgclf.data.prepare import Prepared, prepare
+from imgclf.runs import Run
 from imgclf.schema import Config
-from imgclf.training import archs, devices, learner, lr, plan, plan_view, scores, seeding, weights
+from imgclf.training import archs, devices, faults, learner, lr, plan, plan_view, scores, seeding, weights
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.lr import Found
@@ -40,6 +42,10 @@ class Session:
             return max(max(phase.lrs) for phase in phases)
         return None if wanted == "auto" else wanted
 
+    def explained(self, run: Run | None = None) -> AbstractContextManager[None]:
+        """Within the block, what the machine is to blame for is an error that says so."""
+        return faults.explained(self.loaders.workers, f"imgclf train --resume {run.path}" if run else None)
+
     def find_lr(self, planned_steps: int | None = None) -> Found:
         """Run the learning-rate finder; the learner is unchanged afterwards.
 
@@ -53,7 +59,7 @@ class Session:
             loaders.train_at(self.learn.dls, phases[0].sizes[0])
             self.terminal.note(f"learning-rate finder: at {phases[0].sizes[0]} pixels, as the first epoch")
         n_steps, lr_range = lr.sweep_size(planned_steps)
-        with self.terminal.progress("learning-rate finder", n_steps) as step:
+        with self.explained(), self.terminal.progress("learning-rate finder", n_steps) as step:
             found = lr.find(self.learn, [seeding.SeedEpochs(self.cfg, "lr_find")], n_steps, lr_range, step)
         for note in found.notes:
             self.terminal.note(note)

@@ -162,8 +162,9 @@ def _train(
         plan = replace(plan, phases=resumed.phases)  # they may have been extended
     s.announce_plan(plan)
     events.tell("plan", **_planned(s, plan))
-    fitted = fitting.fit(s, run, plan, highest_lr, resumed, events)
-    evaluation = keeping.judge(run, s, fitted, terminal, command)
+    with s.explained(run):
+        fitted = fitting.fit(s, run, plan, highest_lr, resumed, events)
+        evaluation = keeping.judge(run, s, fitted, terminal, command)
     status: runs.Status = "interrupted" if fitted.interrupted else "finished"
     assert fitted.best is not None
     result = TrainResult(

@@ -1,6 +1,9 @@
 """What goes wrong on a machine in the middle of a run: the run goes on, or says why not and keeps what it has."""
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -204,3 +207,54 @@ def test_a_validation_loss_that_is_no_number_is_said(images, tmp_path, monkeypat
 def test_on_nan_that_cannot_be(tmp_path):
     done = run_here("train", "--set", "train.on_nan=retri", cwd=tmp_path)
     assert (done.returncode, "train.on_nan" in done.stderr) == (2, True)
+
+
+def children() -> set[str]:
+    """The processes this one has started and that still run."""
+    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGKILL, "is killed by signal: Killed"), (signal.SIGBUS, "shared memory ran out between the 2 processes")],
+)
+def test_a_worker_that_dies_is_explained_and_leaves_no_orphan(number, said, images, tmp_path, monkeypatch):
+    from imgclf.data.placed import PlacedLoader
+
+    do_item = PlacedLoader.do_item
+
+    def dies(self, s):
+        if torch.utils.data.get_worker_info() and self.first_batch == 0 and s == 9:
+            os.kill(os.getpid(), number)
+        return do_item(self, s)
+
+    before = children()
+    with monkeypatch.context() as patch:
+        patch.setattr(PlacedLoader, "do_item", dies)
+        arguments = [*SMALL, "--set", "data.workers=2", "--json"]
+        done = run_here("train", "-d", images, *arguments, cwd=tmp_path)
+    error = done.json["error"]
+    assert (done.returncode, error["type"]) == (4, "RunError"), error
+    assert said in error["message"]
+    assert "imgclf train --resume runs/run --set data.workers=0" in error["hint"]
+    for _ in range(100):
+        if children() <= before:
+            break
+        time.sleep(0.05)
+    assert children() <= before
+    assert run_here("train", "--resume", "run", "--set", "data.workers=0", cwd=tmp_path).returncode == 0
+
+
+def test_a_disk_that_fills_up_while_the_bundle_is_written(images, tmp_path, monkeypatch):
+    """The weights are written by another library, with an error of its own."""
+    import safetensors.torch
+
+    def full(*args, **kwargs):
+        raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(safetensors.torch, "save_file", full)
+        done = run_here("train", "-d", images, *SMALL, cwd=tmp_path)
+    assert (done.returncode, "the disk is full" in done.stderr) == (4, True), done.stderr
+    assert run_here("train", "--resume", "run", cwd=tmp_path).returncode == 0
