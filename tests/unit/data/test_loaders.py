@@ -153,7 +153,7 @@ def test_workers_are_one_a_core_up_to_eight_and_none_for_tiny_images(
 ):
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     cfg = make_config("/data", **{"data.workers": workers})
-    assert loaders._workers(cfg, Preprocess(size)) == expected
+    assert loaders._workers(cfg, Preprocess(size), batch=1) == (expected, "")
 
 
 def test_nothing_is_written_into_the_data_folder(dataset, build):
