@@ -45,13 +45,27 @@ def _register() -> None:
     """Import the command modules, each of which is light, and add them in the order of a project's life."""
     if app.registered_commands:
         return
-    from imgclf.cli import archs, compare, config, data, doctor, evaluate, export, lrfind, predict, train, verify
+    from imgclf.cli import (
+        archs,
+        compare,
+        config,
+        data,
+        doctor,
+        evaluate,
+        explain,
+        export,
+        lrfind,
+        predict,
+        train,
+        verify,
+    )
     from imgclf.cli import runs as runs_cli
 
     commands: dict[str, Callable[..., None]] = {
         "train": train.train_cli,
         "lrfind": lrfind.lrfind_cli,
         "evaluate": evaluate.evaluate_cli,
+        "explain": explain.explain_cli,
         "compare": compare.compare_cli,
         "predict": predict.predict_cli,
         "export": export.export_cli,

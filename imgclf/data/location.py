@@ -35,7 +35,13 @@ def keep_out(cfg: Config, target: Path, option: str) -> None:
         UserError: if it lies inside.
     """
     data = location(cfg)
-    if data is not None and data.is_dir() and target.resolve().is_relative_to(data.resolve()):
+    if data is not None:
+        keep_outside(data, target, option)
+
+
+def keep_outside(data: Path, target: Path, option: str) -> None:
+    """Refuse to write ``target`` into a folder of images, as ``keep_out`` does."""
+    if data.is_dir() and target.resolve().is_relative_to(data.resolve()):
         raise UserError(
             f"{target} is inside the data folder {data}, and imgclf never writes there",
             f"name another place: {option} {data.resolve().parent / target.name}",

@@ -49,12 +49,12 @@ def lr_find_plot(
     path: Path,
 ) -> Path:
     """The learning-rate finder's curve with each suggestion on it, and the chosen rate as a line."""
-    figure, (axes,) = _figure(7, 4.2)
+    figure, (axes,) = figure_of(7, 4.2)
     x, y = finite_points(lrs, losses)
     axes.set(title="Learning-rate finder", xlabel="learning rate (logarithmic)", ylabel="loss (smoothed)")
     if len(x) < 2:
         _say(axes, "fewer than two points with a finite loss")
-        return _save(figure, path)
+        return save_figure(figure, path)
     axes.plot(10**x, y, color=BLUE)
     axes.set_xscale("log")
     low, high = shown_range(y)
@@ -67,7 +67,7 @@ def lr_find_plot(
         axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1, label=f"chosen {chosen:.1e}")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best", frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def history_plot(rows: list[dict[str, Any]], path: Path) -> Path:
@@ -77,14 +77,14 @@ def history_plot(rows: list[dict[str, Any]], path: Path) -> Path:
         rows: Those of ``history.csv``: phase, epoch, train_loss, valid_loss, metrics; numbers or text.
     """
     metrics = [key for key in (rows[0] if rows else {}) if key not in NOT_METRICS]
-    figure, panels = _figure(7, 4.2 if not metrics else 6.2, rows=2 if metrics else 1)
+    figure, panels = figure_of(7, 4.2 if not metrics else 6.2, rows=2 if metrics else 1)
     panels[0].set(title="Training", ylabel="loss")
     _lines(panels[0], rows, {"train_loss": BLUE, "valid_loss": ORANGE})
     if metrics:
         _lines(panels[1], rows, dict(zip(metrics, (*CYCLE[1:], BLUE, GREY) * 9, strict=False)))
         panels[1].set(ylabel="metric")
     panels[-1].set_xlabel("epoch, over all phases")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def confusion_plot(
@@ -111,7 +111,7 @@ def confusion_plot(
     names = [short(name) for name in classes] if len(classes) <= NAMED else []
     side = float(np.clip(0.34 * len(classes), 3, 7 if len(classes) <= ANNOTATED else 10))
     room = 0.07 * max(map(len, names), default=2)  # inches for the names
-    figure, (axes,) = _figure(side + room + 1.8, side + room + 0.8)
+    figure, (axes,) = figure_of(side + room + 1.8, side + room + 0.8)
     title = f"Confusion matrix: the {len(classes)} most confused of {of:,} classes" if of else "Confusion matrix"
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     axes.set(title=title, xlabel="prediction", ylabel="label")
@@ -125,7 +125,7 @@ def confusion_plot(
     bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1])
     bar.ax.set_yticklabels(["0", "1 %", "5 %", "20 %", "50 %", "100 %"])
     bar.set_label("share of the label's images")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def per_label_plot(per_class: list[dict[str, Any]], path: Path) -> Path:
@@ -137,12 +137,12 @@ def per_label_plot(per_class: list[dict[str, Any]], path: Path) -> Path:
     judged = sorted((row for row in per_class if row["ap"] is not None), key=lambda row: row["ap"])
     shown = judged[:LABELS]
     names = [f"{short(row['class'])} ({row['n']})" for row in shown]
-    figure, (axes,) = _figure(7, 1.6 + 0.3 * max(len(shown), 4))
+    figure, (axes,) = figure_of(7, 1.6 + 0.3 * max(len(shown), 4))
     cut = f"the {len(shown)} worst of {len(judged)} labels" if len(judged) > len(shown) else "worst first"
     axes.set(title=f"Labels, {cut}", xlabel="average precision, F1", xlim=(0, 1.02), ylabel="label (its images)")
     if not shown:
         _say(axes, "no image has a label")
-        return _save(figure, path)
+        return save_figure(figure, path)
     at = np.arange(len(shown))
     axes.barh(at - 0.2, [row["ap"] for row in shown], 0.38, color=BLUE, label="average precision")
     axes.barh(at + 0.2, [row["f1"] for row in shown], 0.38, color=ORANGE, label="F1 at the label's threshold")
@@ -151,7 +151,7 @@ def per_label_plot(per_class: list[dict[str, Any]], path: Path) -> Path:
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def reliability_plot(rows_before: list[dict[str, Any]] | None, rows_after: list[dict[str, Any]], path: Path) -> Path:
@@ -163,7 +163,7 @@ def reliability_plot(rows_before: list[dict[str, Any]] | None, rows_after: list[
         rows_before: Those of ``calibration.reliability`` without the temperature; None where it is unknown.
         rows_after: The same with it.
     """
-    figure, (axes,) = _figure(5.2, 5.2)
+    figure, (axes,) = figure_of(5.2, 5.2)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="as good as it says")
     drawn = [("before calibration", rows_before, ORANGE, "s--"), ("calibrated", rows_after, BLUE, "o-")]
     for name, rows, colour, style in drawn:
@@ -181,7 +181,7 @@ def reliability_plot(rows_before: list[dict[str, Any]] | None, rows_after: list[
     )
     axes.set_aspect("equal")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def top_losses_plot(top_losses: list[dict[str, Any]], root: Path, path: Path, n: int = 12) -> Path:
@@ -194,7 +194,7 @@ def top_losses_plot(top_losses: list[dict[str, Any]], root: Path, path: Path, n:
     shown = top_losses[:n]
     columns = min(max(len(shown), 1), 4)
     lines = -(-len(shown) // columns) or 1
-    figure, panels = _figure(max(2.6 * columns, 5.2), 3 * lines + 0.5, rows=lines, columns=columns)
+    figure, panels = figure_of(max(2.6 * columns, 5.2), 3 * lines + 0.5, rows=lines, columns=columns)
     several = any("labels" in row for row in shown)
     what = "labels / given labels, highest probability" if several else "label / prediction, its probability"
     figure.suptitle(f"Top losses: {what} / loss", fontsize=11)
@@ -205,10 +205,10 @@ def top_losses_plot(top_losses: list[dict[str, Any]], root: Path, path: Path, n:
         label, pred = label_and_pred(row)
         axes.set_title(f"{label} /\n{pred}\n{row['prob']:.2f} / {row['loss']:.2f}", fontsize=9)
         _thumbnail(axes, root / row["path"])
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple["Figure", list["Axes"]]:
+def figure_of(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple["Figure", list["Axes"]]:
     """A figure of ``width`` by ``height`` inches and its panels, row by row."""
     from matplotlib.figure import Figure
 
@@ -217,7 +217,7 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
     return figure, list(panels.flat)
 
 
-def _save(figure: "Figure", path: Path) -> Path:
+def save_figure(figure: "Figure", path: Path) -> Path:
     """Write the PNG, whole or not at all. Glyphs that no font has become boxes, without warnings."""
     from matplotlib.text import Text
 

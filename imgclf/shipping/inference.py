@@ -43,6 +43,7 @@ class Predictor:
         forward: uint8 RGB images (N, S, S, 3) to float32 logits (N, C).
         task: ``multi``: an image has any number of labels.
         thresholds: For ``multi`` the least probability of each class at which an image has that label; else None.
+        network: ``Sequential(body, head)`` behind ``forward``; None for a file that is a finished graph.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Predictor:
     forward: Callable[[np.ndarray], np.ndarray] = field(repr=False, compare=False)
     task: Task = "single"
     thresholds: tuple[float, ...] | None = None
+    network: "torch.nn.Sequential | None" = field(default=None, repr=False, compare=False)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(N, S, S, 3) uint8 RGB to (N, C) float32, uncalibrated (ONNX: what the file's probabilities come from).
@@ -192,7 +194,7 @@ def _from_bundle(path: Path, form: Format, device: str) -> Predictor:
     forward = _torch_forward(net, record.preprocess, device)
     name = path.resolve().name
     return Predictor(
-        name, record.classes, record.preprocess, form, record.temperature, forward, record.task, record.cutoffs
+        name, record.classes, record.preprocess, form, record.temperature, forward, record.task, record.cutoffs, net
     )
 
 

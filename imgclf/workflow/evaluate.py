@@ -142,6 +142,11 @@ def judge(raw: Predictions, **changes: Any) -> tuple[Predictions, Figures]:
     return predictions, figures(predictions)
 
 
+def ranked(raw: Predictions, n: int) -> list[dict[str, Any]]:
+    """The ``n`` images with the highest loss, worst first: ``top_losses`` of an evaluation."""
+    return figures(raw, n).top_losses
+
+
 def report_data(found: Figures) -> dict[str, Any]:
     """The evaluation as JSON-ready values."""
     return dict(finite(found.to_dict()))

@@ -130,3 +130,20 @@ def test_labels_that_only_validate_and_images_without_any(shared, tmp_path):
     found = json.loads(done.stdout)
     assert (found["n_train"], found["n_valid"]) == (128, 127)  # a picture with nothing but a sheep is left out
     assert not {"apple", "fire_hydrant", "keyboard", "sheep", "surfboard"} & set(found["classes"])
+
+
+def test_explain_shows_each_decision(trained, work, tmp_path):
+    done = run_here("explain", "colours", "--top-losses", 2, "--out", tmp_path, "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    worst = json.loads((work / "runs/colours/eval/report.json").read_text())["top_losses"]
+    for one, row in zip(json.loads(done.stdout)["explanations"], worst, strict=False):
+        assert one["loss"] == pytest.approx(row["loss"], abs=1e-5)
+        assert (set(one["labels"]), set(one["preds"])) == (set(row["labels"]), set(row["preds"]))
+        assert {r["class"] for r in one["classes"] if r["there"]} == set(one["labels"])
+    image = next((work / "colours" / "images").iterdir())
+    named = run_here("explain", "colours", image, "--out", tmp_path, cwd=work)
+    assert "label unknown" in named.stdout
+    labels = [part for name in list(shapes.COLOURS)[:2] for part in ("--label", name)]
+    named = run_here("explain", "colours", image, *labels, "--out", tmp_path, cwd=work)
+    assert f"label {', '.join(list(shapes.COLOURS)[:2])} (from --label)" in named.stdout
+    assert "the mean over 3 decisions" in named.stdout

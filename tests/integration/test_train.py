@@ -297,3 +297,57 @@ def test_ctrl_c_saves_and_says_so(photos, tmp_path):
     assert json.loads((run / "manifest.json").read_text())["status"] == "interrupted"
     assert (run / "eval" / "report.json").is_file()
     assert run_here("predict", run, photos / "disc" / "disc 1.png", cwd=tmp_path).returncode == 0
+
+
+def test_explain_takes_answers_apart(run, photos, work, tmp_path):
+    square, disc = photos / "square" / "square 3.png", photos / "disc" / "disc 1.png"
+    files = [square, photos / "square" / "broken.jpg", disc]
+    done = run_here("explain", run, *files, "--out", tmp_path, "--json", cwd=work)
+    assert done.returncode == 3  # one could not be read
+    good, bad, other = done.json["explanations"]
+    assert bad.keys() == {"path", "error"}
+    assert (good["label"], good["label_from"], other["label"]) == ("square", "its folder's name", "disc")
+    answers = run_here("predict", run, square, disc, "--json", cwd=work).json["predictions"]
+    for one, answer in zip((good, other), answers, strict=True):
+        assert (one["pred"], one["prob"]) == (answer["label"], pytest.approx(answer["prob"], abs=1e-6))
+        assert {r["class"]: r["calibrated"] for r in one["classes"]} == pytest.approx(answer["probs"], abs=1e-6)
+        assert Path(one["picture"]).parent == tmp_path
+        Image.open(one["picture"]).verify()
+    named = run_here("explain", run, disc, "--label", "stripes", "--out", tmp_path, cwd=work)
+    assert "disc 1.png: label stripes (from --label); prediction" in named.stdout
+
+
+def test_the_worst_images_are_those_of_an_evaluation(run, work, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    done = run_here("explain", copy, "--top-losses", 4, "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((run / "eval" / "report.json").read_text())
+    for one, row in zip(done.json["explanations"], report["top_losses"], strict=False):
+        assert one["path"].endswith(row["path"])
+        assert [one[k] for k in ("label", "pred")] == [row[k] for k in ("label", "pred")]
+        assert [one[k] for k in ("prob", "loss")] == pytest.approx([row[k] for k in ("prob", "loss")], abs=1e-5)
+        assert one["label_from"] == "split.csv"
+    pictures = sorted(p.name for p in (copy / "explain").iterdir())
+    assert [name[:3] for name in pictures] == ["01-", "02-", "03-", "04-"]
+
+
+def test_what_cannot_be_explained(run, exported, photos, work, tmp_path):
+    disc = photos / "disc" / "disc 1.png"
+    onnx = run / "export" / "model.onnx"
+    cases = [
+        ([run], 2, "explain what?"),
+        ([run, disc, "--top-losses", "2"], 2, "explain what?"),
+        ([run, disc, "--label", "sqare"], 2, "no class 'sqare'. Did you mean 'square'?"),
+        ([run, disc, "--label", "disc", "--label", "square"], 2, "gives each image one label"),
+        ([run, disc, "--out", photos / "heat"], 2, "inside the data folder"),
+        ([run, tmp_path / "nothing.png"], 3, "no file or folder"),
+        ([onnx, disc], 4, "no activations"),
+        ([tmp_path / "nowhere", disc], 4, "no run"),
+    ]
+    for arguments, code, said in cases:
+        done = run_here("explain", *arguments, "--json", cwd=work)
+        assert (done.returncode, said in done.json["error"]["message"]) == (code, True), done.stdout
+    assert not (photos / "heat").exists()
+    exact = run_here("explain", run / "export" / "model.safetensors", disc, "--out", tmp_path, "--json", cwd=work)
+    assert exact.returncode == 0, exact.stderr

@@ -207,7 +207,8 @@ def test_every_commands_help_has_an_example_of_that_command(commands):
 
 
 def test_the_commands_of_the_interface_exist(commands):
-    promised = """train lrfind export evaluate predict archs verify doctor data\\ check data\\ summary data\\ show
+    promised = """train lrfind export evaluate predict explain archs verify doctor data\\ check data\\ summary
+    data\\ show
     config\\ init config\\ show config\\ check config\\ schema runs\\ list runs\\ show"""
     assert {name.replace("\\ ", " ") for name in re.findall(r"(?:\\ |\S)+", promised)} <= set(commands)
 
