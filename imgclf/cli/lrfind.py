@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import typer
+
 from imgclf.cli.options import Settings, command, picture
 
 
@@ -10,8 +12,13 @@ from imgclf.cli.options import Settings, command, picture
 def lrfind_cli(
     settings: Settings,
     plot: Annotated[Path, picture("--plot")] = Path("lr_find.png"),
+    unfrozen: Annotated[
+        bool, typer.Option("--unfrozen", help="For all layers, after training the frozen phase first.")
+    ] = False,
 ) -> None:
     """Find a learning rate: a mock training with a growing rate, undone afterwards.
+
+    With --unfrozen the one for train.lr_unfrozen, as the book does it: the frozen phase, unfreeze, find.
 
     Example: [bold]imgclf lrfind -d ~/photos --arch resnet34[/]
     """
@@ -19,13 +26,14 @@ def lrfind_cli(
 
     loaded, terminal = settings.load(), settings.terminal
     terminal.note(f"configuration: {loaded.source}")
-    found = find_lr(loaded.config, plot=plot, terminal=terminal)
+    found = find_lr(loaded.config, plot=plot, terminal=terminal, unfrozen=unfrozen)
     known = {name: lr for name, lr in found["suggestions"].items() if lr is not None}
     if not terminal.json_mode:
         terminal.result(None, _human(found, known, min(terminal.out.width, 100)))
     terminal.result(found)
     terminal.note(f"picture: {plot}")
-    terminal.note(f"next: imgclf train --lr {found['chosen']:g} and the options you used here")
+    option = f"--set train.lr_unfrozen={found['chosen']:g}" if unfrozen else f"--lr {found['chosen']:g}"
+    terminal.note(f"next: imgclf train {option} and the options you used here")
 
 
 def _human(found: dict[str, Any], known: dict[str, float], width: int) -> str:

@@ -23,6 +23,7 @@ CAPTIONS = {
     "reliability": "Is it right as often as it says?",
     "top_losses": "The images with the highest loss",
     "lr_find": "Learning-rate finder",
+    "lr_find_unfrozen": "Learning-rate finder, all layers training, after the frozen phase",
 }
 
 PAGE = Template("""<!doctype html>

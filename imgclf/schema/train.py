@@ -61,6 +61,11 @@ class TrainConfig(Section):
         100.0,
         description="once unfrozen, the last layers learn at up to lr/2, the first at lr/2/lr_mult",
     )
+    lr_unfrozen: Annotated[float, Field(strict=True, gt=0)] | Literal["auto"] | None = Field(
+        None,
+        description="fine_tune: the highest learning rate once unfrozen, instead of lr/2; auto: what a second run of "
+        "the finder suggests, all layers training, after the frozen phase; null: lr/2",
+    )
     opt: Literal["adam", "sgd", "rmsprop", "radam", "ranger", "lamb"] = Field("adam", description="fastai's optimizer")
     wd: Annotated[float, Field(strict=True, ge=0)] | None = Field(
         None, description="weight decay; null: the optimizer's own default (Adam: 0.01)"
@@ -148,6 +153,11 @@ class TrainConfig(Section):
             raise ValueError(
                 f"train.recipe: book is the schedule fine_tune, train.schedule is {self.schedule}: leave one out"
             )
+        if self.recipe == "book" and self.lr_unfrozen is not None:
+            raise ValueError(
+                "train.recipe: book is fine_tune, which takes half the first rate once unfrozen; train.lr_unfrozen is "
+                f"{self.lr_unfrozen}: leave one out"
+            )
         if (self.schedule == "staged") != (self.stages is not None):
             raise ValueError("train.schedule: staged and train.stages need each other: set both or neither")
         useless = [
@@ -162,7 +172,7 @@ class TrainConfig(Section):
 
 # Keys that would be silently ignored in a schedule; at their default they do no harm.
 USELESS = {
-    "one_cycle": ("freeze_epochs", "lr_mult"),
-    "flat_cos": ("freeze_epochs", "lr_mult", "moms"),
-    "staged": ("epochs", "freeze_epochs", "lr", "lr_mult"),
+    "one_cycle": ("freeze_epochs", "lr_mult", "lr_unfrozen"),
+    "flat_cos": ("freeze_epochs", "lr_mult", "lr_unfrozen", "moms"),
+    "staged": ("epochs", "freeze_epochs", "lr", "lr_mult", "lr_unfrozen"),
 }

@@ -1,6 +1,7 @@
 """Run the plan: each phase is one fit of fastai with our callbacks."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +56,21 @@ class FirstBatchOnly(Callback):
         raise CancelTrainException() if self.training else CancelValidException()
 
 
-def fit(learn: Learner, plan: Plan, *, cfg: Config, keep: KeepBest, watch: Watch, saver: Saver) -> Fitted:
+def fit(
+    learn: Learner,
+    plan: Plan,
+    *,
+    cfg: Config,
+    keep: KeepBest,
+    watch: Watch,
+    saver: Saver,
+    complete: Callable[[Plan, int], Plan] = lambda plan, number: plan,
+) -> Fitted:
     """Fit all phases, or those left. An interrupted fit has kept its best epoch, or its last state without one.
+
+    Args:
+        complete: The plan with the learning rates that were to be found when a phase, by its number, begins. It is a
+            function of the model at that place, so a run resumed there finds the same ones.
 
     Raises:
         Diverged: if the loss or the weights are no numbers any more. The last checkpoint is good.
@@ -69,6 +83,12 @@ def fit(learn: Learner, plan: Plan, *, cfg: Config, keep: KeepBest, watch: Watch
         learn.freeze_to(phase.freeze_to)
         learn.model.zero_grad(set_to_none=True)  # a gradient left over, though zero, would let weight decay act
         saver.restore_optimizer(learn)
+        if not phase.lrs:
+            watch.phase = None  # a sweep's steps are none of the run's
+            plan = complete(plan, number)
+            if watch.request.asked:  # while looking
+                break
+            phase = watch.phase = saver.complete(plan).phases[number]
         epoch, batch = (start.epoch, start.batch) if begun else (0, 0)
         run_phase(learn, phase, [SeedEpochs(cfg, phase.name, batch), keep, watch, saver], epoch, batch)
         if watch.diverged:

@@ -22,6 +22,7 @@ SHORT_RANGE: Range = (1e-6, 1.0)
 SHORT_STEPS = 40
 FALLBACK_LR = 2e-3  # fine_tune's own default
 SANE = (1e-5, 0.3)
+SANE_UNFROZEN = (1e-6, 0.1)  # a body that has learned needs less
 MIN_POINTS = 10
 
 
@@ -63,8 +64,8 @@ class Sweep(ParamScheduler):
         self.lrs.append(float(self.opt.hypers[-1]["lr"]))
         self.losses.append(loss)
         self.best = min(self.best, loss)
-        self.done()
-        if not math.isfinite(loss) or loss > 4 * self.best or self.train_iter >= self.n_steps:
+        enough = self.done()
+        if enough or not math.isfinite(loss) or loss > 4 * self.best or self.train_iter >= self.n_steps:
             raise CancelFitException()
 
     def before_validate(self) -> None:
@@ -84,15 +85,22 @@ def find(
     n_steps: int = FULL_STEPS,
     lr_range: Range = FULL_RANGE,
     done: Callable[[], object] = lambda: None,
+    fallback: float = FALLBACK_LR,
+    sane: Range = SANE,
 ) -> Found:
-    """Sweep the learning rate and suggest one; the learner is afterwards bit for bit as before."""
+    """Sweep the learning rate and suggest one; the learner is afterwards bit for bit as before.
+
+    Args:
+        done: Called after each step; true: end the sweep there.
+        fallback: The rate to take if the suggestion is outside ``sane`` or there is none.
+    """
     sweep = Sweep(n_steps, lr_range, done)
     with unchanged(learn):
         learn.fit(n_steps // max(1, len(learn.dls.train)) + 1, cbs=[sweep, *callbacks])
-    return suggest(sweep.lrs, sweep.losses)
+    return suggest(sweep.lrs, sweep.losses, fallback, sane)
 
 
-def suggest(lrs: list[float], losses: list[float]) -> Found:
+def suggest(lrs: list[float], losses: list[float], fallback: float = FALLBACK_LR, sane: Range = SANE) -> Found:
     """fastai's four suggestions, as far as the sweep allows, and the one to use: ``valley``.
 
     Like fastai, leave out the first tenth (the smoothing is still settling) and the last five points (the explosion);
@@ -104,11 +112,11 @@ def suggest(lrs: list[float], losses: list[float]) -> Found:
     values = {f.__name__: _try(f, x, y) for f in (valley, slide, minimum, steep)}
     notes = [f"no '{name}' suggestion: the sweep is too short" for name, value in values.items() if value is None]
     chosen = values["valley"]
-    if chosen is not None and len(x) >= MIN_POINTS and SANE[0] <= chosen <= SANE[1]:
+    if chosen is not None and len(x) >= MIN_POINTS and sane[0] <= chosen <= sane[1]:
         return Found(lrs, losses, values, _round(chosen), "valley of the learning-rate finder", notes)
     seen = f"valley {chosen:.2g}" if chosen is not None else "no valley"
     reason = f"fallback: the finder gave {seen} from {len(x)} usable steps, outside what can be trusted"
-    return Found(lrs, losses, values, FALLBACK_LR, reason, notes)
+    return Found(lrs, losses, values, fallback, reason, notes)
 
 
 def _try(function: Callable[..., Any], lrs: torch.Tensor, losses: torch.Tensor) -> float | None:

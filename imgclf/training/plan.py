@@ -128,21 +128,35 @@ def _phases(cfg: Config, pretrained: bool) -> tuple[list[Phase], str]:
     return [p for p in phases if p.epochs], "the head first, then all layers at discriminative rates"
 
 
-def build(cfg: Config, *, pretrained: bool, lr: float, n_groups: int, batches_per_epoch: int) -> Plan:
+def build(
+    cfg: Config, *, pretrained: bool, lr: float, n_groups: int, batches_per_epoch: int, unfrozen: float | None = None
+) -> Plan:
     """The plan for a highest learning rate ``lr`` and a model of ``n_groups`` layer groups.
 
+    Args:
+        unfrozen: What was found for the unfrozen phase, where ``train.lr_unfrozen`` is ``auto``; None: nothing yet.
+
     Raises:
-        ConfigError: for a stage that freezes more groups than there are.
+        ConfigError: for a stage that freezes more groups than there are, or a rate for a phase that there is not.
     """
     phases, reason = schedule(cfg, pretrained)
-    mult = cfg.train.lr_mult
+    mult, own = cfg.train.lr_mult, cfg.train.lr_unfrozen
+    if own is not None and [phase.name for phase in phases] != ["frozen", "unfrozen"]:
+        raise ConfigError(
+            f"train.lr_unfrozen: {own} is for the unfrozen phase after a frozen one; here is only "
+            f"{', '.join(phase.name for phase in phases)} ({reason})",
+            "leave it out; train.lr is the rate",
+        )
+    second = lr / 2 if own is None else unfrozen if own == "auto" else own
+    if isinstance(own, float):
+        reason += f"; once unfrozen at up to {own:g}, as given (train.lr_unfrozen)"
     for phase in phases:
         if not -n_groups <= phase.freeze_to < n_groups:
             raise ConfigError(
                 f"train.stages: freeze_to {phase.freeze_to} of {phase.name}, but the model has {n_groups} layer groups",
                 f"use {-n_groups} to {n_groups - 1}: 0 trains all of them, -1 the head alone",
             )
-    return Plan(tuple(replace(p, lrs=_lrs(p, lr, mult, n_groups)) for p in phases), batches_per_epoch, reason)
+    return Plan(tuple(replace(p, lrs=_lrs(p, lr, second, mult, n_groups)) for p in phases), batches_per_epoch, reason)
 
 
 def extended(phases: tuple[Phase, ...], epochs: int) -> tuple[Phase, ...]:
@@ -157,14 +171,14 @@ def halved(phases: tuple[Phase, ...], first: int) -> tuple[Phase, ...]:
     return (*phases[:first], *slower)
 
 
-def _lrs(phase: Phase, lr: float, mult: float, n: int) -> tuple[float, ...]:
-    """The rate of every layer group in a phase."""
+def _lrs(phase: Phase, lr: float, second: float | None, mult: float, n: int) -> tuple[float, ...]:
+    """The rate of every layer group in a phase; ``second`` is the highest once unfrozen, None if yet to be found."""
     if phase.lrs:
         return spread(phase.lrs[0], phase.lrs[-1], n)
     if phase.name == "frozen":
         return frozen_lrs(lr, n)
     if phase.name == "unfrozen":
-        return spread(lr / 2 / mult, lr / 2, n)
+        return spread(second / mult, second, n) if second else ()
     return (lr,) * n
 
 

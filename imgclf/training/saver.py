@@ -54,6 +54,12 @@ class Saver(Callback):
         self.patience = cfg.train.patience
         self.interval = cfg.train.checkpoint_minutes * 60
         self.saved_at = time.monotonic()
+        self.stale = False  # whether the last checkpoint lacks what the plan has
+
+    def complete(self, plan: Plan) -> Plan:
+        """Go on with a plan whose rates have been found."""
+        self.plan, self.stale = plan, True
+        return plan
 
     def restore(self, learn: Learner) -> None:
         """Put the model back, and whatever the checkpoint was written before."""
@@ -88,7 +94,7 @@ class Saver(Callback):
             self.resumed = None  # the next phase begins as it always does
             if self.place.begins_phase:
                 self._save(self.place)  # its plan may have been extended
-        elif self.place == Place():
+        elif self.place == Place() or self.stale:
             self._save(self.place)
 
     def after_batch(self) -> None:
@@ -133,4 +139,5 @@ class Saver(Callback):
             self.watch.diverge("weights became nan")
         self.place = place
         self.write(place, capture(self.learn))
+        self.stale = False
         self.saved_at = time.monotonic()

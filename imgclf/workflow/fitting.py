@@ -21,7 +21,7 @@ from imgclf.training.plan import Plan
 from imgclf.training.saver import Saver
 from imgclf.training.telling import Telling
 from imgclf.training.watch import Watch
-from imgclf.workflow import keeping, setback
+from imgclf.workflow import keeping, rates, setback
 from imgclf.workflow.events import Events
 from imgclf.workflow.session import Session
 
@@ -66,9 +66,12 @@ def _fit(
 
     def save(place: Place, state: dict[str, Any]) -> None:
         halvings = resumed.halvings if resumed else ()
-        made = Checkpoint(place, lr, plan.phases, s.data.fingerprint, keep.best, watch.rows, state, halvings)
+        made = Checkpoint(place, lr, saver.plan.phases, s.data.fingerprint, keep.best, watch.rows, state, halvings)
         checkpoint.save(run.file(runs.CHECKPOINT), made)
         events.tell("checkpoint", next=asdict(place), path=run.file(runs.CHECKPOINT))
+
+    def complete(plan: Plan, number: int) -> Plan:
+        return rates.completed(s, run, plan, number, lr, events, lambda: request.asked)
 
     columns = ["train_loss", "valid_loss", *s.scores]
     with Display(s.terminal, columns, plan.steps) as display:
@@ -77,7 +80,7 @@ def _fit(
             display.resume(resumed.rows, _steps(plan, resumed.place))
         saver = Saver(s.cfg, plan, watch, save, lambda rows: write_history(run, rows), resumed)
         with s.learn.added_cbs(Telling(events.tell, watch, plan)):
-            return fits.fit(s.learn, plan, cfg=s.cfg, keep=keep, watch=watch, saver=saver)
+            return fits.fit(s.learn, plan, cfg=s.cfg, keep=keep, watch=watch, saver=saver, complete=complete)
 
 
 def check_same(s: Session, resumed: Checkpoint, run: Run) -> None:
@@ -96,7 +99,8 @@ def check_same(s: Session, resumed: Checkpoint, run: Run) -> None:
     made = s.plan(resumed.lr).phases
     for first in resumed.halvings:
         made = plans.halved(made, first)
-    if made != resumed.phases[: len(made)]:
+    known = tuple(old if new.lrs else replace(old, lrs=()) for new, old in zip(made, resumed.phases, strict=False))
+    if made != known:  # but for rates found on the way
         raise ModelError(
             f"the plan of {run.name} is {resumed.phases}, this imgclf and machine make it {made}",
             "resume with the version in manifest.json, and with the same pretrained weights at hand",

@@ -14,7 +14,7 @@ from imgclf.runs import Run
 from imgclf.shipping import bundle, inference, layers
 from imgclf.shipping.record import Record
 from imgclf.training.fit import Fitted
-from imgclf.workflow import evaluate
+from imgclf.workflow import evaluate, rates
 from imgclf.workflow.evaluate import Figures
 from imgclf.workflow.session import Session
 
@@ -59,11 +59,12 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str
     runs.write_text(run.file(runs.PREDICTIONS), answers.to_csv(predictions))
     pictures = draw(run, predictions, found, data.root)
     plots.history_plot(fitted.rows, run.file(runs.PLOTS) / "history.png") if fitted.rows else None
-    first = [run.file(runs.PLOTS) / "history.png", run.file(runs.LR_FIND_PLOT)]
+    sweeps = [run.file(runs.LR_FIND_PLOT), run.file(runs.LR_FIND_UNFROZEN_PLOT)]
+    first = [run.file(runs.PLOTS) / "history.png", *sweeps]
     report.write_report(
         run.file(runs.REPORT),
         title=f"{run.name}: {len(data.classes)} classes of {data.root.name}",
-        facts=_facts(s, fitted, temperature),
+        facts=[*_facts(s, fitted, temperature), *rates.facts(run)],
         evaluation=evaluate.report_data(found),
         history=fitted.rows,
         plots=[*first, *pictures],

@@ -34,7 +34,7 @@ def rehearse(cfg: Config, terminal: Terminal | None = None) -> dict[str, Any]:
     if lr is None:
         lr = PLACEHOLDER_LR
         terminal.note(f"learning rate: to be found; the rehearsal uses {lr:g}")
-    plan = s.plan(lr)
+    plan = s.plan(lr, unfrozen=lr / 2)
     s.announce_plan(plan)
     seconds, estimate = {}, 0.0
     for phase in (part for whole in plan.phases for part in whole.parts):

@@ -1,5 +1,6 @@
 """From a configuration to a learner that is ready to fit: shared by training, lr finder and rehearsal."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from imgclf.training import archs, devices, faults, learner, lr, plan, plan_view
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.lr import Found
-from imgclf.training.plan import Plan
+from imgclf.training.plan import Phase, Plan
 from imgclf.training.scores import Score
 from imgclf.training.weights import Weights
 
@@ -55,24 +56,46 @@ class Session:
         # Found on the state training starts from: frozen if anything is pretrained, as the book does.
         phases, _ = plan.schedule(self.cfg, self.weights.pretrained)
         self.learn.freeze_to(phases[0].freeze_to)
-        if phases[0].sizes:
-            loaders.train_at(self.learn.dls, phases[0].sizes[0])
-            self.terminal.note(f"learning-rate finder: at {phases[0].sizes[0]} pixels, as the first epoch")
-        n_steps, lr_range = lr.sweep_size(planned_steps)
-        with self.explained(), self.terminal.progress("learning-rate finder", n_steps) as step:
-            found = lr.find(self.learn, [seeding.SeedEpochs(self.cfg, "lr_find")], n_steps, lr_range, step)
+        n_steps, _ = size = lr.sweep_size(planned_steps)
+        with self.terminal.progress("learning-rate finder", n_steps) as step:
+            return self._sweep(phases[0], "lr_find", *size, step)
+
+    def find_unfrozen_lr(
+        self, first: float, planned_steps: int | None = None, done: Callable[[], object] = lambda: None
+    ) -> Found:
+        """Run the finder on a learner whose frozen phase is over, and that has been unfrozen.
+
+        No progress display: that of a run may be open.
+
+        Args:
+            first: The rate of the frozen phase; half of it, as fine_tune takes, is used where nothing can be found.
+            planned_steps: Of the unfrozen phase, if it follows.
+            done: Called after each step; true: end the sweep there.
+        """
+        phases, _ = plan.schedule(self.cfg, self.weights.pretrained)
+        size = lr.sweep_size(planned_steps)
+        return self._sweep(phases[-1], "lr_find_unfrozen", *size, done, first / 2, lr.SANE_UNFROZEN)
+
+    def _sweep(self, phase: Phase, place: str, *settings: Any) -> Found:
+        """The finder on images of the size that the phase begins with."""
+        if phase.sizes:
+            loaders.train_at(self.learn.dls, phase.sizes[0])
+            self.terminal.note(f"learning-rate finder: at {phase.sizes[0]} pixels, as the first epoch")
+        with self.explained():
+            found = lr.find(self.learn, [seeding.SeedEpochs(self.cfg, place)], *settings)
         for note in found.notes:
             self.terminal.note(note)
         return found
 
-    def plan(self, highest_lr: float) -> Plan:
-        """The phases for a highest learning rate."""
+    def plan(self, highest_lr: float, unfrozen: float | None = None) -> Plan:
+        """The phases for a highest learning rate, and for one found for the unfrozen phase."""
         return plan.build(
             self.cfg,
             pretrained=self.weights.pretrained,
             lr=highest_lr,
             n_groups=len(self.learn.splitter(self.learn.model)),
             batches_per_epoch=len(self.loaders.dls.train),
+            unfrozen=unfrozen,
         )
 
     def announce(self) -> None:

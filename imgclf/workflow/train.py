@@ -141,7 +141,7 @@ def _train(
     resumed: "Checkpoint | None",
     started: float,
 ) -> TrainResult:
-    from imgclf.workflow import fitting, keeping, session
+    from imgclf.workflow import fitting, keeping, rates, session
 
     s = session.start(cfg, terminal)
     data = s.data.dataset
@@ -156,7 +156,7 @@ def _train(
         precision=s.hardware.precision,
     )  # fmt: skip
     s.announce()
-    highest_lr = resumed.lr if resumed else choose_lr(s, run, events)
+    highest_lr = resumed.lr if resumed else rates.choose(s, run, events)
     plan = s.plan(highest_lr)
     if resumed:
         plan = replace(plan, phases=resumed.phases)  # they may have been extended
@@ -184,34 +184,6 @@ def _planned(s: Any, plan: Any) -> dict[str, Any]:
         "pretrained": s.weights.pretrained, "device": str(s.hardware.device), "precision": s.hardware.precision,
         "batch_size": s.loaders.batch_size, "steps": plan.steps,
         "phases": [{"name": p.name, "epochs": p.epochs, "lrs": list(p.lrs)} for p in plan.phases],
-    }  # fmt: skip
-
-
-def choose_lr(s: Any, run: Run | None = None, events: Events | None = None) -> float:
-    """The configured learning rate, or the finder's, with its data and picture in the run folder."""
-    from imgclf.results import plots
-
-    events = events or Events()
-    if s.given_lr is not None:
-        events.tell("lr", lr=s.given_lr, reason="as given")
-        s.terminal.note(f"learning rate: {s.given_lr:g}, as given")
-        return float(s.given_lr)
-    s.terminal.note("learning rate: looking for one (--lr NUMBER skips this)")
-    found = s.find_lr(planned_steps=s.plan(1.0).steps)
-    events.tell("lr", lr=found.chosen, reason=found.reason, suggestions=found.suggestions)
-    s.terminal.note(f"learning rate: {found.chosen:g} ({found.reason})")
-    if run is not None:
-        runs.write_json(run.file(runs.LR_FIND_DATA), finder_data(found))
-        known = {k: v for k, v in found.suggestions.items() if v is not None}
-        plots.lr_find_plot(found.lrs, found.losses, known, found.chosen, run.file(runs.LR_FIND_PLOT))
-    return float(found.chosen)
-
-
-def finder_data(found: Any) -> dict[str, Any]:
-    """The finder's result as plain values, for ``lr_find.json`` and `imgclf lrfind --json`."""
-    return {
-        "suggestions": found.suggestions, "chosen": found.chosen, "reason": found.reason,
-        "lrs": found.lrs, "losses": [loss if abs(loss) < float("inf") else None for loss in found.losses],
     }  # fmt: skip
 
 

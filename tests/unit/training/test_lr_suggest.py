@@ -54,3 +54,11 @@ def test_a_short_run_gets_a_short_sweep():
     assert lr.sweep_size(None) == (lr.FULL_STEPS, lr.FULL_RANGE)
     assert lr.sweep_size(1000) == (lr.FULL_STEPS, lr.FULL_RANGE)
     assert lr.sweep_size(12) == (lr.SHORT_STEPS, lr.SHORT_RANGE)
+
+
+def test_a_sweep_once_unfrozen_has_its_own_fallback_and_trusts_lower_rates():
+    low = [x / 1000 for x in LRS]
+    found = lr.suggest(low, curve(), fallback=1e-3, sane=lr.SANE_UNFROZEN)
+    assert found.chosen == pytest.approx(found.suggestions["valley"], rel=0.01)
+    assert found.chosen < lr.SANE[0]
+    assert lr.suggest(low[:3], curve()[:3], fallback=1e-3).chosen == 1e-3

@@ -16,8 +16,9 @@ def cfg(**settings):
     return load_config("digits", **{f"train.{k}": v for k, v in settings.items()})
 
 
-def make(pretrained=True, lr=2e-3, n_groups=3, batches=10, **settings):
-    return plan.build(cfg(**settings), pretrained=pretrained, lr=lr, n_groups=n_groups, batches_per_epoch=batches)
+def make(pretrained=True, lr=2e-3, n_groups=3, batches=10, unfrozen=None, **settings):
+    sizes = {"n_groups": n_groups, "batches_per_epoch": batches}
+    return plan.build(cfg(**settings), pretrained=pretrained, lr=lr, unfrozen=unfrozen, **sizes)
 
 
 def test_a_pretrained_body_gets_the_two_phases_of_fine_tune():
@@ -201,3 +202,32 @@ def test_the_view_names_every_figure(capsys):
 
 def test_numpy_is_not_needed_for_a_plan():
     assert all(isinstance(lr, float) and not isinstance(lr, np.floating) for p in make().phases for lr in p.lrs)
+
+
+def test_the_unfrozen_phase_may_have_a_rate_of_its_own():
+    frozen, unfrozen = make(lr=2e-3, lr_unfrozen=5e-4, lr_mult=100.0).phases
+    assert frozen.lrs == pytest.approx((2e-4, 2e-4, 2e-3))
+    assert unfrozen.lrs == pytest.approx((5e-6, 5e-5, 5e-4))
+    assert "0.0005, as given" in make(lr_unfrozen=5e-4).reason
+
+
+def test_or_one_that_is_yet_to_be_found():
+    assert make(lr_unfrozen="auto").phases[1].lrs == ()
+    assert make(lr_unfrozen="auto", unfrozen=2e-4).phases[1].lrs == pytest.approx((2e-6, 2e-5, 2e-4))
+    assert make(lr_unfrozen=5e-4, unfrozen=2e-4).phases[1].lrs[-1] == 5e-4  # given is given
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"pretrained": False}, {"epochs": 0, "freeze_epochs": 1}, {"freeze_epochs": 0, "schedule": "fine_tune"}],
+    ids=str,
+)
+def test_a_rate_for_a_phase_that_there_is_not_is_refused(settings):
+    with pytest.raises(ConfigError, match=r"train\.lr_unfrozen: 0\.001 is for the unfrozen phase"):
+        make(lr_unfrozen=1e-3, **settings)
+
+
+@pytest.mark.parametrize("settings", [{"schedule": "one_cycle"}, {"recipe": "book"}], ids=str)
+def test_and_so_where_the_schedule_has_no_use_for_it(settings):
+    with pytest.raises(ConfigError, match=r"train\.lr_unfrozen"):
+        cfg(lr_unfrozen="auto", **settings)
