@@ -24,7 +24,7 @@ def explain_cli(
         int | None, typer.Option("--top-losses", min=1, metavar="N", help="The run's worst validation images.")
     ] = None,
     out: Annotated[
-        Path | None, folder("--out", "-o", help="Where pictures go. [default: explain in the run folder]")
+        Path | None, folder("--out", "-o", help="Where pictures go; default: explain, in the run folder.")
     ] = None,
     runs_dir: RunsDirOption = Path("runs"),
     device: DeviceOption = "auto",

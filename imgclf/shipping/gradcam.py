@@ -15,7 +15,8 @@ def heatmaps(predictor: Predictor, image: np.ndarray, wanted: Sequence[int]) -> 
 
     The feature maps of the body's end are added up, each weighted by the mean gradient of the class's logit over it;
     what is negative speaks against the class and is 0. A map is all 0 if nothing speaks for the class. The maps of a
-    ResNet have one place for every 32 x 32 pixels; they are enlarged smoothly.
+    ResNet have one place for every 32 x 32 pixels; they are enlarged smoothly. A body that gives no feature map, such
+    as a vision transformer's, has no maps: (0, S, S).
 
     Args:
         image: (S, S, 3) uint8 RGB, as ``predictor.preprocess`` makes it.
@@ -28,6 +29,8 @@ def heatmaps(predictor: Predictor, image: np.ndarray, wanted: Sequence[int]) -> 
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         with torch.no_grad():
             features = net[0](layers.model_input(torch.tensor(image, device=where)[None], mean, std))
+        if features.ndim != 4:
+            return np.zeros((0, *image.shape[:2]), np.float32)
         features.requires_grad_()
         logits = net[1](features)[0]
         maps = torch.cat([_map(features, logits[i]) for i in wanted])

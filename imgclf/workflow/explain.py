@@ -19,6 +19,7 @@ from imgclf.shipping.prediction import Prediction
 from imgclf.workflow import evaluate
 
 MOST_MAPS = 3
+LONGEST_NAME = 50  # characters of a picture's name: file systems take 255 bytes, and a character can have four
 FROM_OPTION, FROM_FOLDER, FROM_SPLIT = "--label", "its folder's name", runs.SPLIT
 
 
@@ -88,7 +89,10 @@ def explain(
         if not asked:
             raise DataError(f"no images under {', '.join(map(str, images))}")
     names = _file_names([a.path for a in asked], ranked=top_losses is not None)
-    return list(_explained(predictor, asked, [out / name for name in names], terminal))
+    found = list(_explained(predictor, asked, [out / name for name in names], terminal))
+    if any(isinstance(one, Explanation) and not one.heatmaps for one in found):
+        terminal.warn("no heat maps: this architecture's features are of the image as a whole, without places")
+    return found
 
 
 def _explained(
@@ -116,7 +120,7 @@ def _one(predictor: Predictor, one: Asked, answer: Prediction, target: Path) -> 
     wanted = tuple(dict.fromkeys([*found.preds, *(found.labels or ())]))[:MOST_MAPS] or (found.rows[0]["class"],)
     image = predictor.preprocess.load(one.path)
     maps = heatmaps(predictor, image, [classes.index(name) for name in wanted])
-    found = replace(found, heatmaps=wanted, picture=str(target))
+    found = replace(found, heatmaps=wanted[: len(maps)], picture=str(target))
     explain_view.picture(found, image, np.asarray(maps), target)
     return found
 
@@ -164,10 +168,11 @@ def _keep_out(out: Path, run: Path | None, images: Sequence[Path], predictor: Pr
 
 def _file_names(paths: Sequence[Path], ranked: bool) -> list[str]:
     """A name for the picture of each: its own, with its rank, or a number where two are called the same."""
+    stems = [path.stem[:LONGEST_NAME] for path in paths]
     if ranked:
-        return [f"{i:02d}-{path.stem}.png" for i, path in enumerate(paths, 1)]
+        return [f"{i:02d}-{stem}.png" for i, stem in enumerate(stems, 1)]
     found: dict[str, None] = {}
-    for path in paths:
-        names = (path.stem if n == 1 else f"{path.stem}-{n}" for n in range(1, len(paths) + 2))
+    for stem in stems:
+        names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(paths) + 2))
         found[next(name for name in names if name not in found)] = None
     return [f"{name}.png" for name in found]

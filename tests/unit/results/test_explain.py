@@ -102,5 +102,6 @@ def test_the_picture_has_a_panel_for_each_map(tmp_path):
     for maps in (("ant",), ("ant", "cat $x$")):
         made = replace(found, heatmaps=maps)
         path = explain_view.picture(made, image, np.zeros((len(maps), 32, 32), np.float32), tmp_path / "p.png")
-        widths.append(Image.open(path).width)
+        with Image.open(path) as made_picture:
+            widths.append(made_picture.width)
     assert widths[1] > widths[0]

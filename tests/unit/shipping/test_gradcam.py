@@ -1,5 +1,7 @@
 """Heat maps: against gradients taken another way, and on images where the right answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -76,6 +78,14 @@ def test_the_map_peaks_at_the_patch_that_decides_the_class(x, y, bright):
     assert x - CELL <= left < x + 3 * CELL
     assert heat.max() == pytest.approx(1)
     assert heat[y : y + 2 * CELL, x : x + 2 * CELL].mean() > 3 * heat.mean()
+
+
+def test_features_without_places_have_no_map():
+    predictor = bright_or_dark()
+    body, head = predictor.network
+    whole = nn.Sequential(nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten()), head[2])
+    found = heatmaps(replace(predictor, network=whole), np.full((SIDE, SIDE, 3), 250, np.uint8), [0, 1])
+    assert found.shape == (0, SIDE, SIDE)
 
 
 def test_a_class_nothing_speaks_for_has_an_empty_map():
