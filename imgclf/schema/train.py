@@ -107,6 +107,11 @@ class TrainConfig(Section):
         description="auto: bf16 on a CUDA GPU that has it (else fp16) and on a processor with bf16 instructions, "
         "fp32 elsewhere",
     )
+    ema: Annotated[float, Field(strict=True, gt=0, lt=1)] | None = Field(
+        None,
+        description="validate and keep an exponential moving average of the weights rather than the last ones: how "
+        "much of it each step leaves, such as 0.99 (over about 100 steps); null: no average",
+    )
     on_nan: Literal["stop", "retry"] = Field(
         "stop",
         description="when the loss or the weights become NaN or infinite. stop: end the run at its last good state; "

@@ -13,6 +13,7 @@ from fastai.vision.all import (
 )
 
 from imgclf.schema import Config
+from imgclf.training import ema
 from imgclf.training.best import Best, KeepBest
 from imgclf.training.faults import Diverged
 from imgclf.training.plan import Phase, Plan
@@ -75,6 +76,11 @@ def fit(
     Raises:
         Diverged: if the loss or the weights are no numbers any more. The last checkpoint is good.
     """
+    with learn.added_cbs(ema.callbacks(cfg, learn.model)):
+        return _fit(learn, plan, cfg, keep, watch, saver)
+
+
+def _fit(learn: Learner, plan: Plan, cfg: Config, keep: KeepBest, watch: Watch, saver: Saver) -> Fitted:
     start = saver.place
     saver.restore(learn)
     for number in range(start.phase, len(plan.phases)):

@@ -16,9 +16,10 @@ from imgclf.training.watch import Watch
 
 def capture(learn: Learner) -> dict[str, Any]:
     """All of a learner that a later step depends on; tensors are not copied."""
-    scaler = getattr(learn, "scaler", None)
+    scaler, ema = getattr(learn, "scaler", None), getattr(learn, "ema", None)
     return {
         "model": learn.model.state_dict(),
+        "ema": ema.averaged.state_dict() if ema else {},
         "opt": learn.opt.state_dict(),
         "scaler": scaler.state_dict() if scaler else {},
         "micro": dict(learn.micro_batches.limits),
@@ -66,6 +67,8 @@ class Saver(Callback):
         if not self.resumed:
             return
         learn.model.load_state_dict(self.resumed.state["model"])
+        if self.resumed.state.get("ema"):
+            learn.ema.averaged.load_state_dict(self.resumed.state["ema"])
         learn.micro_batches.limits |= self.resumed.state.get("micro", {})
         self.watch.rows, self.watch.keep.best = list(self.resumed.rows), self.resumed.best
         if self.resumed.is_best:

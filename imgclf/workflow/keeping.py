@@ -13,6 +13,7 @@ from imgclf.results.multilabel import MultiEvaluation
 from imgclf.runs import Run
 from imgclf.shipping import bundle, inference, layers
 from imgclf.shipping.record import Record
+from imgclf.training.ema import judged
 from imgclf.training.fit import Fitted
 from imgclf.workflow import evaluate, rates
 from imgclf.workflow.evaluate import Figures
@@ -23,7 +24,7 @@ def bundle_writer(run: Run, s: Session, lr: float) -> Callable[[Any], None]:
     """A function that writes the learner's present weights as the run's bundle."""
 
     def write(learn: Any) -> None:
-        bundle.save(run.path, learn.model.state_dict(), record(run.name, s, lr, learn.model[1]))
+        bundle.save(run.path, judged(learn).state_dict(), record(run.name, s, lr, learn.model[1]))
 
     return write
 
