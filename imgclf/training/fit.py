@@ -76,11 +76,25 @@ def fit(
     Raises:
         Diverged: if the loss or the weights are no numbers any more. The last checkpoint is good.
     """
-    with learn.added_cbs(ema.callbacks(cfg, learn.model)):
-        return _fit(learn, plan, cfg, keep, watch, saver)
+    averaging = ema.callbacks(cfg, learn.model)
+
+    def completed(plan: Plan, number: int) -> Plan:
+        with learn.removed_cbs(averaging):  # a sweep's weights are none of the run's
+            return complete(plan, number)
+
+    with learn.added_cbs(averaging):
+        return _fit(learn, plan, cfg, keep, watch, saver, completed)
 
 
-def _fit(learn: Learner, plan: Plan, cfg: Config, keep: KeepBest, watch: Watch, saver: Saver) -> Fitted:
+def _fit(
+    learn: Learner,
+    plan: Plan,
+    cfg: Config,
+    keep: KeepBest,
+    watch: Watch,
+    saver: Saver,
+    complete: Callable[[Plan, int], Plan],
+) -> Fitted:
     start = saver.place
     saver.restore(learn)
     for number in range(start.phase, len(plan.phases)):

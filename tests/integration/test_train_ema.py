@@ -24,7 +24,8 @@ def test_the_bundle_is_the_average_of_the_steps(tmp_path, monkeypatch):
         after_batch(self)
 
     monkeypatch.setattr(Saver, "after_batch", spy)
-    done = run_here("train", "-d", images, *TINY, "--set", "train.ema=0.7", "--json", cwd=tmp_path)
+    settings = ["--set", "train.ema=0.7", "--set", "train.lr_unfrozen=auto"]  # a sweep in between does not count
+    done = run_here("train", "-d", images, *TINY, *settings, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows, run = history(tmp_path / "runs" / "run"), tmp_path / "runs" / "run"
     best = max(i for i, row in enumerate(rows) if row["best"] == "True")
