@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgclf import runs
-from imgclf.cli.options import RunsDirOption, Settings, command
+from imgclf.cli.options import RunsDirOption, Settings, TrustOption, command
 from imgclf.config import Override
 from imgclf.console import table
 from imgclf.errors import UserError
@@ -31,6 +31,7 @@ def compare_cli(
     lrs: Annotated[str | None, _several("--lrs", "learning rates")] = None,
     name: Annotated[str, typer.Option("--name", help="First part of the names of the runs trained.")] = "compare",
     runs_dir: RunsDirOption = Path("runs"),
+    trust: TrustOption = False,
 ) -> None:
     """Which of several models to take: a paired test on the same images, and the smallest that is as good.
 
@@ -46,10 +47,10 @@ def compare_cli(
     if given:
         variants = _variants(settings, name, given)
         if len(found) + len(variants) > 1:  # else there is nothing to compare, and nothing should be trained
-            found += train_each(variants, runs_dir=runs_dir, terminal=terminal, command=command_line())
+            found += train_each(variants, runs_dir=runs_dir, terminal=terminal, command=command_line(), trust=trust)
     else:
         _nothing_to_train(settings)
-    made = compare(found, device=settings.flags["device"] or "auto", terminal=terminal)
+    made = compare(found, device=settings.flags["device"] or "auto", terminal=terminal, trust=trust)
     terminal.result(made.to_dict(), _human(made))
 
 

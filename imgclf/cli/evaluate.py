@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from imgclf.cli.options import BatchSizeOption, DebugOption, DeviceOption, JsonOption, QuietOption, RunsDirOption
+from imgclf.cli.options import (
+    BatchSizeOption,
+    DebugOption,
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    RunsDirOption,
+    TrustOption,
+)
 from imgclf.console import Terminal
 
 
@@ -20,6 +28,7 @@ def evaluate_cli(
     runs_dir: RunsDirOption = Path("runs"),
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
+    trust: TrustOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -33,6 +42,13 @@ def evaluate_cli(
 
     terminal = Terminal(json, quiet)
     found = evaluate(
-        model, data=data, part=split, runs_dir=runs_dir, device=device, batch_size=batch_size, terminal=terminal
+        model,
+        data=data,
+        part=split,
+        runs_dir=runs_dir,
+        device=device,
+        batch_size=batch_size,
+        terminal=terminal,
+        trust=trust,
     )
     terminal.result(report_data(found), evaluation_tables(found))

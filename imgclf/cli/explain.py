@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgclf.cli.options import DebugOption, DeviceOption, JsonOption, QuietOption, RunsDirOption, folder
+from imgclf.cli.options import DebugOption, DeviceOption, JsonOption, QuietOption, RunsDirOption, TrustOption, folder
 from imgclf.console import Terminal
 from imgclf.errors import DataError
 
@@ -28,6 +28,7 @@ def explain_cli(
     ] = None,
     runs_dir: RunsDirOption = Path("runs"),
     device: DeviceOption = "auto",
+    trust: TrustOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -42,7 +43,7 @@ def explain_cli(
     terminal = Terminal(json, quiet)
     found = explain(
         model, images or (), labels=label or (), top_losses=top_losses, out=out, runs_dir=runs_dir, device=device,
-        terminal=terminal,
+        terminal=terminal, trust=trust,
     )  # fmt: skip
     good = [one for one in found if isinstance(one, Explanation)]
     result = {"model": model, "explanations": [one.to_dict() for one in found]}

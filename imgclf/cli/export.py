@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from imgclf.cli.options import DebugOption, JsonOption, QuietOption, RunsDirOption
+from imgclf.cli.options import DebugOption, JsonOption, QuietOption, RunsDirOption, TrustOption
 from imgclf.console import Terminal, table
 
 
@@ -19,6 +19,7 @@ def export_cli(
     ] = None,
     images: Annotated[int, typer.Option("--images", min=1, help="Validation images for the parity check.")] = 64,
     runs_dir: RunsDirOption = Path("runs"),
+    trust: TrustOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -31,7 +32,7 @@ def export_cli(
 
     terminal = Terminal(json, quiet)
     chosen = formats or [DEFAULT_FORMAT]
-    found = export(run, chosen, out=out, n_images=images, runs_dir=runs_dir, terminal=terminal)
+    found = export(run, chosen, out=out, n_images=images, runs_dir=runs_dir, terminal=terminal, trust=trust)
     rows = [
         [f["format"], f["path"], f"{f['bytes'] / 1e6:.1f} MB", f["parity"]["n_images"],
          f"{f['parity']['top1_agreement']:.1%}", f"{f['parity']['max_abs_diff']:.1e}"]

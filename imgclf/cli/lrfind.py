@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from imgclf.cli.options import Settings, command, picture
+from imgclf.cli.options import Settings, TrustOption, command, picture
 
 
 @command
@@ -15,6 +15,7 @@ def lrfind_cli(
     unfrozen: Annotated[
         bool, typer.Option("--unfrozen", help="For all layers, after training the frozen phase first.")
     ] = False,
+    trust: TrustOption = False,
 ) -> None:
     """Find a learning rate: a mock training with a growing rate, undone afterwards.
 
@@ -26,7 +27,7 @@ def lrfind_cli(
 
     loaded, terminal = settings.load(), settings.terminal
     terminal.note(f"configuration: {loaded.source}")
-    found = find_lr(loaded.config, plot=plot, terminal=terminal, unfrozen=unfrozen)
+    found = find_lr(loaded.config, plot=plot, terminal=terminal, unfrozen=unfrozen, trust=trust)
     known = {name: lr for name, lr in found["suggestions"].items() if lr is not None}
     if not terminal.json_mode:
         terminal.result(None, _human(found, known, min(terminal.out.width, 100)))

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgclf.cli.options import BatchSizeOption, DebugOption, DeviceOption, JsonOption, QuietOption, RunsDirOption
+from imgclf.cli.options import (
+    BatchSizeOption,
+    DebugOption,
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    RunsDirOption,
+    TrustOption,
+)
 from imgclf.console import Terminal, table
 from imgclf.errors import DataError, UserError, did_you_mean
 
@@ -27,6 +35,7 @@ def predict_cli(
     runs_dir: RunsDirOption = Path("runs"),
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
+    trust: TrustOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -43,7 +52,7 @@ def predict_cli(
     from imgclf.shipping import inference
     from imgclf.workflow.evaluate import locate
 
-    predictor = inference.load(locate(model, runs_dir), device)
+    predictor = inference.load(locate(model, runs_dir), device, trust)
     files = inference.images_under(paths)
     if not files:
         raise DataError(f"no images under {', '.join(map(str, paths))}")

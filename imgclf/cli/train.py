@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from imgclf import runs
-from imgclf.cli.options import RunsDirOption, Settings, command
+from imgclf.cli.options import RunsDirOption, Settings, TrustOption, command
 from imgclf.errors import UserError
 
 
@@ -28,6 +28,7 @@ def train_cli(
     events: Annotated[
         Path | None, typer.Option("--events", metavar="FILE", help="Tell other programs: JSON lines to a file or pipe.")
     ] = None,
+    trust: TrustOption = False,
 ) -> None:
     """Train a classifier: check the data, plan, find a learning rate, fit, judge, report.
 
@@ -46,17 +47,23 @@ def train_cli(
             raise UserError("--events tells of a run, --dry-run makes none", "leave one out")
         from imgclf.workflow.rehearse import rehearse
 
-        terminal.result(rehearse(loaded.config, terminal), "rehearsal passed")
+        terminal.result(rehearse(loaded.config, terminal, trust), "rehearsal passed")
         return
     from imgclf.workflow.environment import command_line
     from imgclf.workflow.resume import resume as go_on
     from imgclf.workflow.train import train
 
     if run:
-        result = go_on(loaded.config, run, terminal, command_line(), extend, events)
+        result = go_on(loaded.config, run, terminal, command_line(), extend, events, trust)
     else:
         result = train(
-            loaded.config, runs_dir=runs_dir, name=name, terminal=terminal, command=command_line(), events=events
+            loaded.config,
+            runs_dir=runs_dir,
+            name=name,
+            terminal=terminal,
+            command=command_line(),
+            events=events,
+            trust=trust,
         )
     terminal.result(result.to_dict(), _human(result))
 

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from imgclf.cli.options import DebugOption, JsonOption, QuietOption
+from imgclf.cli.options import DebugOption, JsonOption, QuietOption, TrustOption
 from imgclf.console import Terminal
 
 
 def verify_cli(
     file: Annotated[Path, typer.Argument(help="An exported file; its .json must lie beside it.")],
+    trust: TrustOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -21,6 +22,6 @@ def verify_cli(
     """
     from imgclf.shipping.verify import verify_golden
 
-    found = verify_golden(file)
+    found = verify_golden(file, trust)
     difference = f", largest difference {found['parity']['max_abs_diff']:.1e}" if found["parity"] else ""
     Terminal(json, quiet).result(found, f"{file}: checked {' and '.join(found['checked'])}{difference}: passed")

@@ -4,7 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from imgclf.foreign import FORM
 from imgclf.schema.section import Bool, Section
+
+HEAD = ("concat_pool", "pool", "lin_ftrs", "ps", "first_bn", "bn_final", "lin_first", "y_range")  # fastai's own head
 
 
 class ModelConfig(Section):
@@ -24,6 +27,12 @@ class ModelConfig(Section):
         None,
         description="where the body ends, as the end of a slice of the network's ten parts: conv1, bn1, relu, maxpool, "
         "layer1 to layer4, avgpool, fc. null: -2, all but the last two; -3 leaves out layer4 as well",
+    )
+    custom_head: str | None = Field(
+        None,
+        pattern=f"^{FORM}$",
+        description="a head of your own: the import path package.module:function of what makes it, called with the "
+        "number of features and of classes; runs only with --trust. The other head keys have no effect then",
     )
     concat_pool: Bool = Field(True, description="head: average and maximum pooling side by side (else average only)")
     pool: Bool = Field(
@@ -51,6 +60,9 @@ class ModelConfig(Section):
     def _makes_a_network(self) -> "ModelConfig":
         if self.cut == 0:
             raise ValueError("model.cut is 0: no body would be left; -2 is the usual place")
+        unused = [f"model.{k}" for k in HEAD if getattr(self, k) != type(self).model_fields[k].default]
+        if self.custom_head is not None and unused:
+            raise ValueError(f"{', '.join(unused)}: without effect beside model.custom_head; leave it out")
         if self.y_range is not None and self.y_range[0] >= self.y_range[1]:
             raise ValueError(f"model.y_range: {list(self.y_range)} must be [low, high] with low below high")
         return self

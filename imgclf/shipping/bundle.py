@@ -49,23 +49,27 @@ def save(folder: Path, state: State, record: Record) -> None:
 def write(target: Path, state: State, record: Record) -> Path:
     """Write the whole model as one ``.safetensors`` file; raises as ``save`` does."""
     plain = {name: _plain(tensor) for name, tensor in state.items()}
-    _network(plain, record)
+    if layers.code(record.head) is None:
+        _network(plain, record)
+    else:
+        _check_values(plain)  # to write a custom head's weights is no reason to run its code
     text = record.to_json()
     metadata = {"format": "pt", "imgclf": text, "sha256": _fingerprint(text, plain)}
     return runs.atomic_write(target, lambda path: safetensors.torch.save_file(plain, path, metadata=metadata))
 
 
-def load(path: Path) -> tuple[nn.Sequential, Record]:
+def load(path: Path, trust: bool = False) -> tuple[nn.Sequential, Record]:
     """A model in evaluation mode on the CPU, and its record.
 
     Args:
         path: A folder with a bundle (a run folder is one), or a ``.safetensors`` file written by imgclf.
+        trust: Whether to run the code that makes a custom head; without it such a model is refused.
 
     Raises:
         ModelError: for anything that is not exactly that.
     """
     state, record = read(path)
-    return _network(state, record), record
+    return _network(state, record, trust), record
 
 
 def read(path: Path) -> tuple[State, Record]:
@@ -178,19 +182,19 @@ def _fingerprint(text: str, state: State) -> str:
     return digest.hexdigest()
 
 
-def _network(state: State, record: Record) -> nn.Sequential:
+def _network(state: State, record: Record, trust: bool = False) -> nn.Sequential:
     """The network of a record with these weights: strict in names, shapes, types and values."""
     what = record.arch, record.head, record.preprocess.channels, record.cut
-    net = layers.network(*what)
+    by_code = layers.code(record.head) is not None
+    net = layers.network(*what, device="cpu" if by_code else "meta", trust=trust)
     expected = net.state_dict()
     _check_names(set(expected), set(state))
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
             have, want = f"{tensor.dtype} {list(tensor.shape)}", f"{expected[name].dtype} {list(expected[name].shape)}"
             raise ModelError(f"the weights '{name}' are {have}, the model's layers need {want}")
-        if tensor.is_floating_point() and not np.isfinite(tensor.numpy()).all():
-            raise ModelError(f"the weights '{name}' hold NaN or infinity", "the training diverged: use a lower --lr")
-    if isinstance(net[0], TimmBody):
+    _check_values(state)
+    if isinstance(net[0], TimmBody) and not by_code:
         # Its tables, such as relative positions, are in no file: now that the sizes are right, make them.
         net = layers.network(*what, device="cpu")
     n_out = layers.outputs(net, record.preprocess.size, record.preprocess.channels)
@@ -198,6 +202,12 @@ def _network(state: State, record: Record) -> nn.Sequential:
         raise ModelError(f"the model has {n_out} outputs and {len(record.classes)} class names")
     net.load_state_dict(state, strict=True, assign=True)
     return net.requires_grad_(False)
+
+
+def _check_values(state: State) -> None:
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not np.isfinite(tensor.numpy()).all():
+            raise ModelError(f"the weights '{name}' hold NaN or infinity", "the training diverged: use a lower --lr")
 
 
 def _check_names(expected: set[str], found: set[str]) -> None:

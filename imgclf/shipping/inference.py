@@ -118,11 +118,12 @@ class Predictor:
                 yield prediction.answer(path, *next(answers), self.classes, self.thresholds)
 
 
-def load(model: str | Path, device: str = "cpu") -> Predictor:
+def load(model: str | Path, device: str = "cpu", trust: bool = False) -> Predictor:
     """A model from a run folder, a bundle folder, a ``.safetensors`` or a ``.onnx`` file.
 
     Args:
         device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto``: a GPU if there is one.
+        trust: Whether to run the code that makes a custom head; without it such a model is refused.
 
     Raises:
         ModelError: if there is no such model, or it cannot be trusted to be whole.
@@ -130,13 +131,13 @@ def load(model: str | Path, device: str = "cpu") -> Predictor:
     path = Path(model).expanduser()
     suffix = path.suffix.lower()
     if (path / runs.WEIGHTS).is_file():
-        return _from_bundle(path, "bundle", device)
+        return _from_bundle(path, "bundle", device, trust)
     if path.is_dir():
         raise ModelError(f"the folder {path} holds no model ({runs.WEIGHTS})", FORMS)
     if not path.exists():
         raise ModelError(f"there is no model {path}", FORMS)
     if suffix == ".safetensors":
-        return _from_bundle(path, "safetensors", device)
+        return _from_bundle(path, "safetensors", device, trust)
     if suffix == ".onnx":
         return _from_onnx(path, device)
     if suffix in (".pkl", ".pth", ".pt", ".pickle", ".ckpt"):
@@ -187,10 +188,10 @@ def _reason(error: Exception) -> str:
     return text or type(error).__name__
 
 
-def _from_bundle(path: Path, form: Format, device: str) -> Predictor:
+def _from_bundle(path: Path, form: Format, device: str, trust: bool) -> Predictor:
     from imgclf.shipping import bundle
 
-    net, record = bundle.load(path)
+    net, record = bundle.load(path, trust)
     forward = _torch_forward(net, record.preprocess, device)
     name = path.resolve().name
     return Predictor(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from imgclf import foreign
 from imgclf.data.images import luma
 from imgclf.errors import ModelError
 from imgclf.networks import bodies
@@ -89,7 +90,17 @@ def describe(head: nn.Module) -> list[dict[str, Any]]:
     Raises:
         ModelError: for a layer that is not in ``LAYERS``, or one that holds other tensors than the layer of that name.
     """
-    if not isinstance(head, nn.Sequential):
+    try:
+        return _describe(head)
+    except ModelError:
+        made_by = getattr(head, "made_by", None)  # of a custom head: it takes its code to make it again
+        if made_by is None:
+            raise
+        return [made_by]
+
+
+def _describe(head: nn.Module) -> list[dict[str, Any]]:
+    if not isinstance(head, nn.Sequential) or type(head).forward is not nn.Sequential.forward:
         raise ModelError(f"the head must be a Sequential of layers, this one is a {type(head).__name__}")
     description = [_describe_layer(layer) for layer in head]
     if _shapes(build(description)) != _shapes(head):
@@ -97,30 +108,53 @@ def describe(head: nn.Module) -> list[dict[str, Any]]:
     return description
 
 
-def build(description: Any, device: str = "meta") -> nn.Sequential:
+def code(description: Any) -> str | None:
+    """The import path of the function that makes the head, if it takes code to make it.
+
+    Raises:
+        ModelError: for one that nobody could have called.
+    """
+    record = description[0] if isinstance(description, list) and len(description) == 1 else None
+    if not isinstance(record, dict) or record.get("layer") != "Code":
+        return None
+    numbers = [record.get("features"), record.get("outputs")]
+    if record.keys() != {"layer", "factory", "features", "outputs"} or not all(map(_is_size, numbers)):
+        raise ModelError(f"the model file names code for the head in a form imgclf does not write: {record!r:.200}")
+    return str(record["factory"])
+
+
+def build(description: Any, device: str = "meta", trust: bool = False) -> Any:
     """The head of a description, by default without memory for its weights: load a state with ``assign=True``.
+
+    A custom head whose code has to make it is made for real, and only if ``trust`` says so.
 
     Raises:
         ModelError: for anything ``describe`` would not have written.
     """
+    if (path := code(description)) is not None:
+        foreign.check(path, trust, "the head of this model")
+        return foreign.call(path, description[0]["features"], description[0]["outputs"])
     if _count(description) > MAX_LAYERS:
         raise ModelError(f"the model file asks for more than {MAX_LAYERS} layers in the head")
     with torch.device(device):
         return _build_all(description)
 
 
-def network(arch: str, head: Any, channels: int = 3, cut: int | None = None, device: str = "meta") -> nn.Sequential:
+def network(
+    arch: str, head: Any, channels: int = 3, cut: int | None = None, device: str = "meta", trust: bool = False
+) -> nn.Sequential:
     """``Sequential(body, head)`` in evaluation mode: (N, channels, H, W) normalised to (N, C) logits.
 
     Args:
         cut: As in ``bodies.body``.
         device: ``meta``: without memory for the weights.
+        trust: Whether to run the code that a custom head's description may name; else that is refused.
 
     Raises:
         ModelError: for an unknown architecture or layer.
     """
     with torch.device(device), torch.random.fork_rng(devices=[]):
-        return nn.Sequential(bodies.body(arch, channels, cut), build(head, device)).eval()
+        return nn.Sequential(bodies.body(arch, channels, cut), build(head, device, trust)).eval()
 
 
 def model_input(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ def parity(
     return compare(expected, artefact_probs(readable), tolerance, reference.thresholds)
 
 
-def check(file: Path, fmt: str, bundle: Path, images: Sequence[Path]) -> Parity:
+def check(file: Path, fmt: str, bundle: Path, images: Sequence[Path], trust: bool = False) -> Parity:
     """Load an exported file as its user would, compare it with its bundle, and write the sidecar ``FILE.json``.
 
     The caller raises ``failure(...)`` if the result did not pass.
@@ -119,10 +119,10 @@ def check(file: Path, fmt: str, bundle: Path, images: Sequence[Path]) -> Parity:
         ModelError: if the bundle or the file cannot be loaded.
         ExportError: if the file names other classes or thresholds.
     """
-    reference = inference.load(bundle)
+    reference = inference.load(bundle, trust=trust)
     tolerance = TOLERANCES[fmt]
     foreign = fmt == "pkl"
-    result = parity(reference, _artefact_probs(file, fmt, reference), images, tolerance, full_decode=foreign)
+    result = parity(reference, _artefact_probs(file, fmt, reference, trust), images, tolerance, full_decode=foreign)
     data = file.read_bytes()
     facts = {
         "file": file.name,
@@ -154,7 +154,7 @@ def sidecar(file: Path) -> Path:
     return file.with_name(f"{file.name}.json")
 
 
-def verify_golden(file: Path) -> dict[str, Any]:
+def verify_golden(file: Path, trust: bool = False) -> dict[str, Any]:
     """Check a file against its sidecar: its hash, and its answers for the golden images.
 
     A ``.pkl`` is checked by its hash alone, as loading it would run its code.
@@ -171,7 +171,7 @@ def verify_golden(file: Path) -> dict[str, Any]:
     done = {"file": str(file), "format": facts["format"], "checked": ["sha256"], "parity": None, "passed": True}
     if facts["format"] == "pkl":
         return done
-    predictor = inference.load(file)
+    predictor = inference.load(file, trust=trust)
     images, expected = _golden_arrays(file, facts, predictor)
     result = compare(expected, predictor.probs(images), TOLERANCES[facts["format"]], predictor.thresholds)
     if not result.passed:
@@ -189,12 +189,12 @@ def _answers(reference: Predictor, paths: Sequence[Path], full_decode: bool = Fa
     return [p.path for p in found], np.stack([p.probs for p in found if p.probs is not None])
 
 
-def _artefact_probs(file: Path, fmt: str, reference: Predictor) -> Callable[[list[Path]], np.ndarray]:
+def _artefact_probs(file: Path, fmt: str, reference: Predictor, trust: bool) -> Callable[[list[Path]], np.ndarray]:
     if fmt == "pkl":
         from imgclf.shipping.exporters import pkl
 
         return lambda paths: pkl.probs(file, paths, reference.classes)
-    predictor = inference.load(file)
+    predictor = inference.load(file, trust=trust)
     if predictor.classes != reference.classes:
         raise ExportError(f"{file} names other classes than the model it came from")
     if (predictor.task, predictor.thresholds) != (reference.task, reference.thresholds):

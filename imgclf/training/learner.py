@@ -44,8 +44,7 @@ def build(
 
     Normalisation is part of our own DataBlock, with or without pretraining; fastai adds it only with.
     """
-    n_classes, channels = get_c(loaders.dls), loaders.preprocess.channels
-    model, notes = network.build(cfg, arch, weights, channels, n_classes)
+    model, notes = network.build(cfg, arch, weights, loaders.preprocess, get_c(loaders.dls))
     learn = Learner(
         loaders.dls,
         model,

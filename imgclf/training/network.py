@@ -7,12 +7,15 @@ What fastai's ``create_vision_model`` and ``create_timm_model`` do, of the same 
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torchvision.models as tvm
 from fastai.callback.hook import num_features_model
 from fastai.vision.learner import add_head, create_body, default_split, model_meta
 from torch import nn
 
-from imgclf.errors import ConfigError
+from imgclf import foreign
+from imgclf.data.images import Preprocess
+from imgclf.errors import ConfigError, ModelError
 from imgclf.networks import timm_models
 from imgclf.schema import Config
 from imgclf.training.archs import Arch
@@ -28,14 +31,21 @@ INITS: dict[str | None, Callable[..., Any] | None] = {
 RESNET_SPLIT = 6  # the first child of a ResNet's body in its second layer group: stage 3
 
 
-def build(cfg: Config, arch: Arch, weights: Weights, channels: int, n_classes: int) -> tuple[Any, list[str]]:
+def build(cfg: Config, arch: Arch, weights: Weights, preprocess: Preprocess, n_classes: int) -> tuple[Any, list[str]]:
     """``Sequential(body, head)``, and notes for the user: (N, channels, H, W) normalised to (N, n_classes) logits.
+
+    A custom head's code is run: ``check_trust`` comes first.
 
     Raises:
         ConfigError: for a head the body has no use for.
+        ModelError: for a custom head that cannot be made or does not fit.
     """
-    body, notes = _body(arch, weights, channels)
-    return _with_head(cfg, body, n_classes), notes
+    body, notes = _body(arch, weights, preprocess.channels)
+    model = _with_head(cfg, body, n_classes)
+    if (made_by := getattr(model[1], "made_by", None)) is not None:
+        shape = (preprocess.channels, preprocess.size, preprocess.size)
+        _check_outputs(made_by["factory"], model, shape, n_classes)
+    return model, notes
 
 
 def splitter(model: Any) -> Any:
@@ -55,7 +65,22 @@ def _body(arch: Arch, weights: Weights, channels: int) -> tuple[Any, list[str]]:
     return create_body(model, channels, weights.pretrained, arch.cut), notes
 
 
+def custom_head(cfg: Config) -> str | None:
+    """The import path of what makes the head, if it is not fastai's."""
+    return cfg.model.custom_head
+
+
+def check_trust(cfg: Config, trust: bool) -> None:
+    """Refuse a configuration that names code, unless it is trusted; raises ModelError."""
+    if (path := custom_head(cfg)) is not None:
+        foreign.check(path, trust, "model.custom_head")
+
+
 def _with_head(cfg: Config, body: Any, n_classes: int) -> Any:
+    init = INITS[cfg.model.init]
+    if (path := custom_head(cfg)) is not None:
+        head = _made_by(path, _features(body), n_classes)
+        return add_head(body, _features(body), n_classes, init=init, head=head)
     wants_pool, gives_map = cfg.model.pool, getattr(body, "gives_map", True)
     if gives_map and not wants_pool:
         raise ConfigError(
@@ -67,7 +92,7 @@ def _with_head(cfg: Config, body: Any, n_classes: int) -> Any:
         body,
         _features(body),
         n_classes,
-        init=INITS[cfg.model.init],
+        init=init,
         pool=gives_map,
         concat_pool=cfg.model.concat_pool,
         lin_ftrs=_list(cfg.model.lin_ftrs),
@@ -77,6 +102,27 @@ def _with_head(cfg: Config, body: Any, n_classes: int) -> Any:
         lin_first=cfg.model.lin_first,
         y_range=cfg.model.y_range,
     )
+
+
+def _made_by(path: str, n_features: int, n_classes: int) -> Any:
+    """The head that code makes, with a note on it of how: a model file may have to say so."""
+    head = foreign.call(path, n_features, n_classes)
+    if not isinstance(head, nn.Module):
+        raise ModelError(f"{path}({n_features}, {n_classes}) gives a {type(head).__name__}, not a torch.nn.Module")
+    made_by: Any = {"layer": "Code", "factory": path, "features": n_features, "outputs": n_classes}
+    head.made_by = made_by
+    return head
+
+
+def _check_outputs(path: str, model: nn.Module, shape: tuple[int, ...], n_classes: int) -> None:
+    """Two images in evaluation mode, before anything is trained: nothing is drawn, nothing learned."""
+    try:
+        with torch.no_grad():
+            found = tuple(model.eval()(torch.zeros(2, *shape)).shape)
+    except Exception as e:  # whatever the code of the head raises
+        raise ModelError(f"the head of {path} cannot take what the body gives: {type(e).__name__}: {e}") from e
+    if found != (2, n_classes):
+        raise ModelError(f"the head of {path} answers 2 images with the shape {found}, not (2, {n_classes})")
 
 
 def _features(body: Any) -> int:

@@ -49,12 +49,15 @@ class Comparison:
         }  # fmt: skip
 
 
-def compare(found: Sequence[Run], *, device: str = "auto", terminal: Terminal | None = None) -> Comparison:
+def compare(
+    found: Sequence[Run], *, device: str = "auto", terminal: Terminal | None = None, trust: bool = False
+) -> Comparison:
     """Compare finished runs that were judged on the same images.
 
     Args:
         found: Two or more.
         device: Where the time of a prediction is measured.
+        trust: Whether the code that a custom head names may run.
 
     Raises:
         UserError: for fewer than two runs, or one given twice.
@@ -70,22 +73,25 @@ def compare(found: Sequence[Run], *, device: str = "auto", terminal: Terminal | 
     order = _judged_by_all(found, given, terminal)
     right = [np.array([answer[path].right for path in order]) for answer in given]
     terminal.note(f"measuring the time of one prediction, {TIMED} for each model")
-    rows = [_figures(run, ok, device) for run, ok in zip(found, right, strict=True)]
+    rows = [_figures(run, ok, device, trust) for run, ok in zip(found, right, strict=True)]
     candidates = [Candidate(row["name"], row["params"], ok) for row, ok in zip(rows, right, strict=True)]
     return Comparison(rows, len(order), judge(candidates))
 
 
-def train_each(variants: Sequence[Variant], *, runs_dir: Path, terminal: Terminal, command: str = "") -> list[Run]:
+def train_each(
+    variants: Sequence[Variant], *, runs_dir: Path, terminal: Terminal, command: str = "", trust: bool = False
+) -> list[Run]:
     """Train every variant as an ordinary run; one that is there, finished, with the same configuration is used.
 
     Raises:
         UserError: of the kind that fits; of names and configurations before anything is trained.
     """
-    from imgclf.training import archs, scores
+    from imgclf.training import archs, network, scores
     from imgclf.workflow.train import train
 
     for variant in variants:
         archs.resolve(variant.config)
+        network.check_trust(variant.config, trust)
         scores.metric_names(variant.config)
         keep_out(variant.config, runs_dir, "--runs-dir")
     there = {v.name for v in variants if _is_there(v, runs_dir)}
@@ -94,7 +100,7 @@ def train_each(variants: Sequence[Variant], *, runs_dir: Path, terminal: Termina
             terminal.note(f"{i} of {len(variants)}: {v.name} is finished, with the same configuration: used as it is")
             continue
         terminal.note(f"{i} of {len(variants)}: training {v.name}")
-        train(v.config, runs_dir=runs_dir, name=v.name, terminal=terminal, command=command)
+        train(v.config, runs_dir=runs_dir, name=v.name, terminal=terminal, command=command, trust=trust)
     return [Run(runs_dir / v.name) for v in variants]
 
 
@@ -177,23 +183,23 @@ def _judged_by_all(found: Sequence[Run], given: Sequence[dict[str, answers.Answe
     return sorted(common)
 
 
-def _figures(run: Run, right: np.ndarray, device: str) -> dict[str, Any]:
+def _figures(run: Run, right: np.ndarray, device: str, trust: bool) -> dict[str, Any]:
     from imgclf.shipping import bundle
 
-    net, record = bundle.load(run.path)
+    net, record = bundle.load(run.path, trust)
     errors = wilson(int((~right).sum()), len(right))
     return {
         "name": run.name, "arch": record.arch, "params": sum(p.numel() for p in net.parameters()),
         "error_rate": errors.to_dict(), "seconds": run.manifest().get("result", {}).get("seconds"),
-        "latency_ms": round(latency(run.path, device), 3),
+        "latency_ms": round(latency(run.path, device, trust), 3),
     }  # fmt: skip
 
 
-def latency(model: Path, device: str = "auto") -> float:
+def latency(model: Path, device: str = "auto", trust: bool = False) -> float:
     """Milliseconds from one image in memory to its probabilities (batch 1): the median of several."""
     from imgclf.shipping import inference
 
-    predictor = inference.load(model, device)
+    predictor = inference.load(model, device, trust)
     side = predictor.preprocess.size
     image = np.zeros((1, side, side, 3), np.uint8)
     times = []

@@ -32,6 +32,7 @@ def evaluate(
     device: str = "auto",
     batch_size: int = 64,
     terminal: Terminal | None = None,
+    trust: bool = False,
 ) -> Figures:
     """Judge a model.
 
@@ -39,6 +40,7 @@ def evaluate(
         model: A run, its name, a bundle folder or an exported file; None: the newest finished run.
         data: A labelled folder or table, read with the run's own data settings; None: the run's split.
         part: ``train``, ``valid`` or ``test`` of the run's split; None: ``valid``. With ``data`` every image counts.
+        trust: Whether the code that a custom head names may run.
 
     Raises:
         ModelError, DataError: if the model or the labelled images cannot be found or do not fit together.
@@ -50,7 +52,7 @@ def evaluate(
     if part not in PARTS:
         raise UserError(f"--split: there is no part '{part}'.{did_you_mean(part, PARTS)}", f"one of {', '.join(PARTS)}")
     path = locate(model, runs_dir)
-    predictor = inference.load(path, device)
+    predictor = inference.load(path, device, trust)
     root, chosen = _labelled(path, data, part, predictor, terminal)
     run = owner(path)
     if data is None and run is not None:

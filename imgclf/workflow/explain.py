@@ -54,6 +54,7 @@ def explain(
     runs_dir: Path = Path("runs"),
     device: str = "auto",
     terminal: Terminal | None = None,
+    trust: bool = False,
 ) -> list[Explanation | Unreadable]:
     """Explain images, each with a picture of it and its heat maps.
 
@@ -63,6 +64,7 @@ def explain(
         labels: Of all the images; empty: the name of each one's folder, where it is a class.
         top_losses: Instead of ``images``: so many of the run's validation images, those with the highest loss.
         out: A folder for the pictures; None: ``explain`` in the run folder, or here for a model without one.
+        trust: Whether the code that a custom head names may run.
 
     Raises:
         ModelError: for a model without activations, as ONNX files are.
@@ -72,7 +74,7 @@ def explain(
     if bool(images) == (top_losses is not None):
         raise UserError("explain what?", "name image files, or ask for --top-losses N")
     path = evaluate.locate(model, runs_dir)
-    predictor = inference.load(path, device)
+    predictor = inference.load(path, device, trust)
     if predictor.network is None:
         raise ModelError(
             f"{path} gives probabilities and no activations: nothing can be explained from it",

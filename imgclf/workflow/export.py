@@ -22,6 +22,7 @@ def export(
     n_images: int = 64,
     runs_dir: Path = Path("runs"),
     terminal: Terminal | None = None,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Write a run's model in each format, each followed by a parity check; the JSON of `imgclf export`.
 
@@ -29,6 +30,7 @@ def export(
         model: A run folder or name; None: the newest finished run.
         out: Folder for the files; None: ``export/`` in the run folder.
         n_images: Validation images for the parity check.
+        trust: Whether the code that a custom head names may run.
 
     Raises:
         ExportError: if a format cannot be made here, or gives other answers than the model (exit code 5).
@@ -52,8 +54,8 @@ def export(
     files, failed = [], []
     for name in formats:
         target = folder / f"model{SUFFIXES[name]}"
-        exporters.export(path, name, target)
-        parity = verify.check(target, name, path, images)
+        exporters.export(path, name, target, trust)
+        parity = verify.check(target, name, path, images, trust)
         files.append({"format": name, "path": str(target), "bytes": target.stat().st_size, "parity": parity.to_dict()})
         failed += [] if parity.passed else [verify.failure(target, parity)]
     if failed:

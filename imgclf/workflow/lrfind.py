@@ -9,19 +9,27 @@ from imgclf.schema import Config
 
 
 def find_lr(
-    cfg: Config, *, plot: Path | None = None, terminal: Terminal | None = None, unfrozen: bool = False
+    cfg: Config,
+    *,
+    plot: Path | None = None,
+    terminal: Terminal | None = None,
+    unfrozen: bool = False,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Suggestions of the learning-rate finder, and the curve; the JSON of `imgclf lrfind`.
 
     Args:
         plot: Where to write the picture; None: no picture.
         unfrozen: Train the frozen phase first, then look for the rate with all layers training.
+        trust: Whether the code that a custom head names may run.
     """
     from imgclf.results import plots
+    from imgclf.training import network
     from imgclf.workflow import rates, session
 
     if plot is not None:
         keep_out(cfg, plot, "--plot")
+    network.check_trust(cfg, trust)
     s = session.start(cfg, terminal or Terminal(quiet=True))
     s.announce()
     found = rates.after_frozen(s) if unfrozen else s.find_lr()

@@ -31,6 +31,7 @@ def resume(
     command: str = "",
     extend: int | None = None,
     events: Path | None = None,
+    trust: bool = False,
 ) -> TrainResult:
     """Train the rest of a run: the result equals, bit for bit on a processor, that of a run never stopped.
 
@@ -38,15 +39,17 @@ def resume(
         cfg: The run's own configuration; keys of ``MAY_CHANGE`` may differ.
         extend: Epochs to add to a finished run, as one more cycle.
         events: A file or pipe to which what happens is written as JSON lines.
+        trust: Whether the code that ``model.custom_head`` names may run.
 
     Raises:
         ModelError: if the run is finished, another process trains it, or its checkpoint cannot be used.
         ConfigError: for a key that must not change.
         DataError: if the images are others. Nothing is changed by a refusal.
     """
-    from imgclf.training import checkpoint, devices, plan
+    from imgclf.training import checkpoint, devices, network, plan
 
     terminal = terminal or Terminal(quiet=True)
+    network.check_trust(cfg, trust)
     check_keys(load(str(run.file(runs.CONFIG))).config, cfg)
     with locks.held(run.path) as free:
         manifest = run.manifest()

@@ -74,19 +74,22 @@ def train(
     terminal: Terminal | None = None,
     command: str = "",
     events: Path | None = None,
+    trust: bool = False,
 ) -> TrainResult:
     """Train one classifier into a new run folder.
 
     Args:
         events: A file or pipe to which what happens is written as JSON lines.
+        trust: Whether the code that ``model.custom_head`` names may run.
 
     Raises:
         UserError: of the kind that fits. ``Interrupted`` after a graceful stop: the run folder then holds the best
             model so far, evaluated.
     """
-    from imgclf.training import archs, scores
+    from imgclf.training import archs, network, scores
 
     terminal = terminal or Terminal(quiet=True)
+    network.check_trust(cfg, trust)
     scores.metric_names(cfg)  # a typo leaves no run folder behind
     keep_out(cfg, runs_dir, "--runs-dir")
     heard = listen(cfg, events, terminal)

@@ -6,15 +6,15 @@ from pathlib import Path
 from imgclf.errors import ExportError, UserError, did_you_mean
 from imgclf.shipping.exporters import onnx, pkl, safetensors
 
-# Each takes a bundle (its folder or file) and the file to write, and returns that.
-FORMATS: dict[str, Callable[[Path, Path], Path]] = {
+# Each takes a bundle (folder or file), the file to write, and whether a custom head's code may run; returns the file.
+FORMATS: dict[str, Callable[[Path, Path, bool], Path]] = {
     "safetensors": safetensors.export,
     "onnx": onnx.export,
     "pkl": pkl.export,
 }
 
 
-def export(bundle: Path, fmt: str, target: Path) -> Path:
+def export(bundle: Path, fmt: str, target: Path, trust: bool = False) -> Path:
     """Write the model of ``bundle`` to ``target`` in the format ``fmt``.
 
     Whether the file gives the model's answers is for ``verify.check`` to say.
@@ -27,6 +27,6 @@ def export(bundle: Path, fmt: str, target: Path) -> Path:
     if fmt not in FORMATS:
         raise UserError(f"unknown format '{fmt}'.{did_you_mean(fmt, FORMATS)}", f"formats: {', '.join(FORMATS)}")
     try:
-        return FORMATS[fmt](bundle, target)
+        return FORMATS[fmt](bundle, target, trust)
     except OSError as e:
         raise ExportError(f"cannot write {target}: {e.strerror or e}", "choose another place with --out") from e

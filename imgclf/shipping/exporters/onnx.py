@@ -46,7 +46,7 @@ class PixelsToProbs(nn.Module):
         return torch.sigmoid(logits) if self.multi else torch.softmax(logits, 1)
 
 
-def export(bundle: Path, target: Path) -> Path:
+def export(bundle: Path, target: Path, trust: bool = False) -> Path:
     """Write it, with classes and preprocessing in its metadata and the weights inside.
 
     Raises:
@@ -54,7 +54,7 @@ def export(bundle: Path, target: Path) -> Path:
         ExportError: if a package is missing, or torch cannot express the model.
     """
     onnx = _need()
-    net, record = bundles.load(bundle)
+    net, record = bundles.load(bundle, trust)
     proto = _convert(PixelsToProbs(net, record).eval(), record.preprocess.size)
     onnx.helper.set_model_props(proto, _metadata(record))
     try:

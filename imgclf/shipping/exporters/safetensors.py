@@ -5,8 +5,8 @@ from pathlib import Path
 from imgclf.shipping import bundle as bundles
 
 
-def export(bundle: Path, target: Path) -> Path:
-    """Write it; what ``bundle.load`` reads back.
+def export(bundle: Path, target: Path, trust: bool = False) -> Path:
+    """Write it; what ``bundle.load`` reads back. No code is run, ``trust`` or not.
 
     Raises:
         ModelError: if the bundle cannot be read.

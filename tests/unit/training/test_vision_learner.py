@@ -24,7 +24,7 @@ KEYS = {
     "wd_bn_bias": "train.wd_bn_bias", "train_bn": "train.train_bn", "moms": "train.moms", "cut": "model.cut",
     "init": "model.init", "concat_pool": "model.concat_pool", "pool": "model.pool", "lin_ftrs": "model.lin_ftrs",
     "ps": "model.ps", "first_bn": "model.first_bn", "bn_final": "model.bn_final", "lin_first": "model.lin_first",
-    "y_range": "model.y_range", "n_in": "data.channels",
+    "y_range": "model.y_range", "custom_head": "model.custom_head", "n_in": "data.channels",
 }  # fmt: skip
 # And those that have none, with the reason.
 NO_KEY = {
@@ -45,7 +45,6 @@ def parameters():
     return set().union(*(inspect.signature(f).parameters for f in functions)) - {"self"}
 
 
-@pytest.mark.xfail(strict=True, reason="custom_head is still to come")
 def test_no_parameter_of_fastai_is_lost():
     assert parameters() - set(KEYS) - set(NO_KEY) == set()
     assert set(KEYS) & set(NO_KEY) == set()
@@ -131,6 +130,7 @@ CHANGED = {
 }
 ELSEWHERE = {
     "model.pretrained": "test_weights.py",
+    "model.custom_head": "test_custom_head.py",
     "model.pool": "test_a_head_without_pooling_is_refused",
     "train.lr": "not of the learner but of its plan: test_plan.py",
 }
