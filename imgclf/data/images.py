@@ -105,7 +105,8 @@ def _decode(path: Path, at_least: int | None) -> Image.Image:
         if at_least and image.format in ("JPEG", "MPO"):
             image.draft("RGB", _draft_size(image.size, at_least))
         image.load()
-        return to_rgb(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies what is upright already
+        return to_rgb(image)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -144,23 +145,26 @@ def resize(image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, flo
         rule: ``crop`` the largest square, ``pad`` to the smallest one with reflection, or ``squish``.
         at: Where the square lies, (0, 0) top left to (1, 1) bottom right; (0.5, 0.5) is the centre.
     """
+    return squared(image, size, rule, at).resize((size, size), Image.Resampling.BILINEAR)
+
+
+def squared(image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, float]) -> Image.Image:
+    """What becomes (size, size) pixels when resized as a whole; for ``squish`` the image itself."""
     width, height = image.width, image.height
     if rule == "squish":
-        return image.resize((size, size), Image.Resampling.BILINEAR)
+        return image
     side = min(width, height) if rule == "crop" else max(width, height)
     left, top = int(at[0] * (width - side)), int(at[1] * (height - side))
     if rule == "crop":
         # Not resize(box=…): that one lets pixels outside the square bleed in at its edges, fastai's does not.
-        square = image.crop((left, top, left + side, top + side))
-        return square.resize((size, size), Image.Resampling.BILINEAR)
+        return image.crop((left, top, left + side, top + side))
     if side * side > MAX_PIXELS:  # a 30,000 x 10 panorama would be padded to 2.7 GB
         scale = 4 * size / side
         image = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BOX)
-        return resize(image, size, rule, at)
+        return squared(image, size, rule, at)
     pixels = np.asarray(image)
     across, down = (-left, side - width + left), (-top, side - height + top)
-    padded = np.pad(pixels, (down, across, (0, 0)), mode="reflect" if min(width, height) > 1 else "edge")
-    return Image.fromarray(padded).resize((size, size), Image.Resampling.BILINEAR)
+    return Image.fromarray(np.pad(pixels, (down, across, (0, 0)), mode="reflect" if min(width, height) > 1 else "edge"))
 
 
 def _draft_size(full: tuple[int, int], at_least: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from fastai.vision.all import (
     IntToFloatTensor,
     MultiCategoryBlock,
     Normalize,
+    TensorImage,
     ToTensor,
     TransformBlock,
 )
@@ -21,7 +22,7 @@ from imgclf.data import balance, channels, shared_memory
 from imgclf.data.balance import Balance
 from imgclf.data.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from imgclf.data.placed import PlacedLoader
-from imgclf.data.presize import FusedAugment, OpenImage, Presize, TrainOnly, batch_transforms
+from imgclf.data.presize import Fused, OpenImage, TrainOnly, transforms
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
 from imgclf.schema import Config
@@ -75,6 +76,13 @@ def label_block(dataset: Dataset) -> TransformBlock:
     return MultiCategoryBlock(vocab=vocab) if dataset.multi_label else CategoryBlock(vocab=vocab, sort=False)
 
 
+class Standardise(Normalize):
+    """fastai's ``Normalize``, in place: the same numbers, without two more batches in memory for a moment."""
+
+    def encodes(self, x: TensorImage) -> TensorImage:
+        return x.sub_(self.mean).div_(self.std)
+
+
 def by_split(items: list[Sample]) -> tuple[list[int], list[int]]:
     """The splitter: indices of training and validation samples."""
     train = [i for i, s in enumerate(items) if s.split == "train"]
@@ -102,19 +110,17 @@ def sides(cfg: Config) -> tuple[int, int]:
 def data_block(cfg: Config, dataset: Dataset, preprocess: Preprocess) -> DataBlock:
     """The DataBlock; its source is ``source(dataset)``."""
     presize = sides(cfg)[1]
+    item, batch = transforms(cfg, presize, preprocess)
     return DataBlock(
         blocks=(
-            TransformBlock(type_tfms=OpenImage(presize, preprocess), item_tfms=ToTensor, batch_tfms=IntToFloatTensor),
+            TransformBlock(type_tfms=OpenImage(item, preprocess), item_tfms=ToTensor, batch_tfms=IntToFloatTensor),
             label_block(dataset),
         ),
         get_x=SamplePath(dataset.root),
         get_y=KnownLabels(dataset),
         splitter=by_split,
-        item_tfms=Presize(presize, preprocess),
-        batch_tfms=[
-            *batch_transforms(cfg, preprocess.size),
-            Normalize.from_stats(preprocess.mean, preprocess.std, cuda=False),
-        ],
+        item_tfms=item,
+        batch_tfms=[*batch, Standardise.from_stats(preprocess.mean, preprocess.std, cuda=False)],
     )
 
 
@@ -182,8 +188,8 @@ def _workers(cfg: Config, preprocess: Preprocess, batch: int) -> tuple[int, str]
 
 def train_at(dls: DataLoaders, size: int) -> None:
     """Bring the training images of the passes that follow to ``size`` pixels; validation images stay as they are."""
-    for tfm in dls.train.after_batch.fs:
-        if isinstance(tfm, FusedAugment | TrainOnly):
+    for tfm in (*dls.train.after_item.fs, *dls.train.after_batch.fs):
+        if isinstance(tfm, Fused | TrainOnly):
             tfm.resize(size)
 
 

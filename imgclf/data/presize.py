@@ -1,24 +1,22 @@
-"""Presizing: resize each item to something large, then augment and crop to the final size in one interpolation.
+"""Presizing: all of the augmentation at once, or fastai's two stages.
 
-The book (chapter 5) describes presizing as "all of the augmentation at once": composing the random crop with flip,
-rotation, zoom and warp into one coordinate map, so that each pixel is interpolated once and only as many pixels are
-computed as the model sees. fastai's ``aug_transforms(size=…)`` interpolates twice: once at the presized resolution,
-once more in ``RandomResizedCropGPU``. ``engine: fused`` does what the book says, with fastai's own random
-distributions; ``engine: fastai`` keeps the reference.
+The book (chapter 5) describes presizing as composing the random crop with flip, rotation, zoom and warp, so that each
+pixel is interpolated once and only as many pixels are computed as the model sees. fastai interpolates three times: in
+``Resize``, at the presized resolution, and in ``RandomResizedCropGPU``. ``engine: fused`` does what the book says, with
+fastai's random distributions; ``engine: fastai`` keeps the reference.
 """
 
+import math
 import random
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fastai.vision.all import (
     AffineCoordTfm,
-    Brightness,
-    Contrast,
     PILImage,
     PILImageBW,
     RandomErasing,
@@ -26,30 +24,27 @@ from fastai.vision.all import (
     TensorImage,
     Transform,
     aug_transforms,
-    dihedral_mat,
-    flip_mat,
-    rotate_mat,
-    setup_aug_tfms,
-    zoom_mat,
 )
-from fastai.vision.augment import _WarpCoord
 from PIL import Image
 
-from imgclf.data.images import Preprocess, decode, resize
+from imgclf.data.geometry import Geometry, Lighting, scale
+from imgclf.data.images import Preprocess, decode, resize, squared
 from imgclf.schema import Config
+
+PIXELS_IN_ONE = 1.25  # of the image, along each side of a pixel of the result: less would blur
 
 
 class OpenImage(RandTransform):
-    """A path to an upright RGB ``PILImage``, decoded no larger than what follows needs."""
+    """A path to an upright RGB ``PILImage``, decoded no finer than what follows needs."""
 
     split_idx, order = None, 0
 
-    def __init__(self, presize: int, preprocess: Preprocess) -> None:
+    def __init__(self, step: "Presize | Fused", preprocess: Preprocess) -> None:
         super().__init__()
-        self.presize, self.preprocess = presize, preprocess
+        self.step, self.preprocess = step, preprocess
 
     def before_call(self, b: Any, split_idx: int | None) -> None:
-        self.do, self.at_least = True, self.preprocess.decode_pixels if split_idx else self.presize
+        self.do, self.at_least = True, self.preprocess.decode_pixels if split_idx else self.step.detail
 
     def encodes(self, path: Path) -> PILImage:
         return PILImage(decode(path, self.at_least))
@@ -64,6 +59,11 @@ class Presize(RandTransform):
         super().__init__()
         self.presize, self.preprocess = presize, preprocess
 
+    @property
+    def detail(self) -> int:
+        """The shorter side that training images are decoded to, at least; pixels."""
+        return self.presize
+
     def before_call(self, b: Any, split_idx: int | None) -> None:
         self.do, self.training = True, not split_idx
         self.at = (random.random(), random.random()) if self.training else (0.5, 0.5)
@@ -72,6 +72,83 @@ class Presize(RandTransform):
         p = self.preprocess
         square = resize(x, self.presize, p.resize, self.at) if self.training else p.fit(x)
         return PILImageBW(square.convert("L")) if p.channels == 1 else PILImage(square)
+
+
+class Fused(RandTransform):
+    """The item step of ``engine: fused``: crop, flip, rotation, zoom, warp and lighting in one sampling of the image.
+
+    Training images become uint8 (C, size, size), looked up straight in the decoded image, which has no more than
+    ``detail``. Others as the model will see them for ever.
+    """
+
+    split_idx, order = None, 1
+
+    def __init__(
+        self, presize: int, preprocess: Preprocess, geometry: Geometry, lighting: Lighting | None = None
+    ) -> None:
+        super().__init__()
+        self.presize, self.preprocess, self.size = presize, preprocess, preprocess.size
+        self.geometry, self.lighting = geometry, lighting
+
+    @property
+    def detail(self) -> int:
+        """The shorter side below which no training image is averaged down, pixels: ``presize``, or less if that is
+        enough for a pixel and a quarter in each pixel of the smallest crop, zoomed in."""
+        most = PIXELS_IN_ONE * self.size * self.geometry.max_zoom / math.sqrt(self.geometry.min_scale)
+        return min(self.presize, math.ceil(most))
+
+    def before_call(self, b: Any, split_idx: int | None) -> None:
+        self.do, self.training = True, not split_idx
+        if self.training:
+            self.at = (random.random(), random.random())
+            self.matrix = self.geometry.draw()
+            self.table = self.lighting.draw() if self.lighting else None
+
+    def resize(self, size: int) -> None:
+        """From now on bring training images to ``size`` pixels."""
+        self.size = size
+
+    def encodes(self, x: Image.Image) -> Any:
+        p = self.preprocess
+        if not self.training:
+            square = p.fit(x)
+            return PILImageBW(square.convert("L")) if p.channels == 1 else PILImage(square)
+        square = squared(x, self.presize, p.resize, self.at)
+        if p.channels == 1:
+            square = square.convert("L")
+        pixels = sample(square, self.matrix, self.size, self.detail, self.geometry.pad_mode)
+        return TensorImage(pixels if self.table is None else torch.from_numpy(self.table.take(pixels.numpy())))
+
+
+def sample(square: Image.Image, matrix: np.ndarray, size: int, detail: int, pad_mode: str) -> torch.Tensor:
+    """Look up (C, size, size) pixels, uint8, in an image through a map of coordinates.
+
+    An image of sides of ``detail`` or more, twice or several times, is averaged down by as much. And bilinear sampling
+    looks at four pixels: shrinking by more than two would skip pixels, so they are averaged before, as fastai does.
+    """
+    seen = scale(matrix) / size / 2
+    steps = [max(1, side // detail, math.ceil(side * seen)) for side in square.size]
+    if max(steps) > 1:
+        square = square.reduce((steps[0], steps[1]))
+    pixels = torch.from_numpy(np.array(square))
+    image = pixels.view(*pixels.shape[:2], -1).permute(2, 0, 1)[None].float()  # channels last in memory: faster
+    grid = torch.from_numpy(coordinates(matrix, size))[None]
+    found = F.grid_sample(image, grid, mode="bilinear", padding_mode=pad_mode, align_corners=False)
+    return found[0].round_().clamp_(0, 255).byte().contiguous()
+
+
+def coordinates(matrix: np.ndarray, size: int) -> np.ndarray:
+    """(size, size, 2) float32: where each pixel's centre lies in the image, -1 to 1 from edge to edge.
+
+    fastai's -1 and 1 are the centres of the outermost pixels instead: an image much smaller than the result would then
+    be cut at its edges.
+    """
+    u = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
+    x, y, z = (row[0] * u + (row[1] * u + row[2])[:, None] for row in matrix.astype(np.float32))
+    found = np.empty((size, size, 2), np.float32)
+    np.divide(x, z, out=found[..., 0])
+    np.divide(y, z, out=found[..., 1])
+    return found
 
 
 class TrainOnly(RandTransform):
@@ -106,80 +183,12 @@ class TrainOnly(RandTransform):
         return x
 
 
-class FusedAugment(RandTransform):
-    """Random crop, flip, rotation, zoom and warp of a batch in one ``grid_sample`` at the final size.
+def transforms(cfg: Config, presize: int, preprocess: Preprocess) -> tuple[Transform, list[Transform]]:
+    """The step of each item that makes it a square, and those of a batch on its device; validation has only the first.
 
-    Input (N, C, presize, presize) in 0 to 1, output (N, C, size, size). The coordinate map of image n is
-    ``warp_n(affine_n @ crop_n)``: the same composition as fastai's two steps, with a crop drawn per image instead of
-    per batch.
+    With ``fused`` all is done to the item, by the processes that decode; with ``fastai`` the item is presized and the
+    batch augmented.
     """
-
-    split_idx, order = None, 20  # before TrainOnly's lighting
-
-    def __init__(
-        self,
-        size: int,
-        min_scale: float,
-        do_flip: bool,
-        flip_vert: bool,
-        max_rotate: float,
-        max_zoom: float,
-        max_warp: float,
-        p_affine: float,
-        min_zoom: float = 1.0,
-        pad_mode: str = "reflection",
-    ) -> None:
-        super().__init__()
-        self.size, self.min_scale, self.pad_mode = size, min_scale, pad_mode
-        draws = {
-            partial(dihedral_mat if flip_vert else flip_mat, p=0.5): do_flip,
-            partial(rotate_mat, max_deg=max_rotate, p=p_affine): max_rotate > 0,
-            partial(zoom_mat, min_zoom=min_zoom, max_zoom=max_zoom, p=p_affine): min_zoom < 1 or max_zoom > 1,
-        }
-        self.affine = [draw for draw, used in draws.items() if used]  # fastai's order
-        self.warp = _WarpCoord(magnitude=max_warp, p=p_affine) if max_warp else None
-
-    def before_call(self, b: Any, split_idx: int | None) -> None:
-        self.do = split_idx != 1
-
-    def resize(self, size: int) -> None:
-        """From now on bring images to ``size`` pixels."""
-        self.size = size
-
-    def encodes(self, x: TensorImage) -> TensorImage:
-        pixels = x.as_subclass(torch.Tensor)
-        matrix = torch.eye(3, device=pixels.device).expand(len(pixels), 3, 3)
-        for draw in self.affine:
-            matrix = matrix @ draw(pixels)
-        if self.min_scale < 1:
-            matrix = matrix @ random_crop(pixels, self.min_scale)
-        shape = [len(pixels), pixels.shape[1], self.size, self.size]
-        grid = F.affine_grid(matrix[:, :2].contiguous(), shape, align_corners=True)
-        if self.warp is not None:
-            self.warp.before_call(pixels)
-            grid = self.warp(grid)
-        # Bilinear sampling looks at four pixels: shrinking by more than two would skip pixels, so average first, as
-        # fastai does. Not where the smallest crop would be enlarged by it.
-        shrink = min(pixels.shape[-2:]) / self.size / 2
-        if shrink * self.min_scale**0.5 > 1:
-            pixels = F.interpolate(pixels, scale_factor=1 / shrink, mode="area", recompute_scale_factor=True)
-        sampled = F.grid_sample(pixels, grid, mode="bilinear", padding_mode=self.pad_mode, align_corners=True)
-        return TensorImage(sampled)
-
-
-def random_crop(x: torch.Tensor, min_scale: float) -> torch.Tensor:
-    """(N, 3, 3) maps of the output square onto a random square of ``min_scale`` to 1 of the image's area."""
-    n, device = len(x), x.device
-    side = torch.empty(n, device=device).uniform_(min_scale, 1).sqrt()
-    shift = (1 - side)[:, None] * torch.empty(n, 2, device=device).uniform_(-1, 1)
-    matrix = torch.eye(3, device=device).repeat(n, 1, 1)
-    matrix[:, 0, 0] = matrix[:, 1, 1] = side
-    matrix[:, :2, 2] = shift
-    return matrix
-
-
-def batch_transforms(cfg: Config, size: int) -> list[Transform]:
-    """The augmentations of a batch on its device, from ``presize`` to ``size``; validation batches pass unchanged."""
     geometry: dict[str, Any] = {
         "min_scale": cfg.augment.min_scale,
         "do_flip": cfg.augment.flip,
@@ -194,11 +203,11 @@ def batch_transforms(cfg: Config, size: int) -> list[Transform]:
     lighting, p = cfg.augment.max_lighting, cfg.augment.p_lighting
     p_erase = cfg.augment.erase
     erase = [RandomErasing(p=p_erase, max_count=cfg.augment.erase_count)] if p_erase else []  # after Normalize
-    if cfg.augment.engine == "fastai":
-        # Without a crop, and without anything else that moves pixels, fastai would leave the images at their size.
-        still = [AffineCoordTfm(size=size, align_corners=True)] if geometry["min_scale"] == 1 else None
-        theirs = aug_transforms(size=size, max_lighting=lighting, p_lighting=p, xtra_tfms=still, **geometry)
-        return [TrainOnly(tfms=theirs), *erase]
-    fused = FusedAugment(size=size, **geometry)
-    light = setup_aug_tfms([Brightness(lighting, p=p), Contrast(lighting, p=p)]) if lighting else []
-    return [fused, *([TrainOnly(tfms=light)] if light else []), *erase]
+    if cfg.augment.engine == "fused":
+        light = Lighting(lighting, p) if lighting else None
+        return Fused(presize, preprocess, Geometry(**geometry), light), erase
+    # Without a crop, and without anything else that moves pixels, fastai would leave the images at their size.
+    size = preprocess.size
+    still = [AffineCoordTfm(size=size, align_corners=True)] if geometry["min_scale"] == 1 else None
+    theirs = aug_transforms(size=size, max_lighting=lighting, p_lighting=p, xtra_tfms=still, **geometry)
+    return Presize(presize, preprocess), [TrainOnly(tfms=theirs), *erase]

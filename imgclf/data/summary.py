@@ -19,11 +19,11 @@ STEPS = {
     "Presize": "presizing, part one: a square of {presize} pixels from a random place (validation: {size} at once)",
     "ToTensor": "pixels as a tensor, channels first",
     "IntToFloatTensor": "0 to 255 becomes 0 to 1",
-    "FusedAugment": "presizing, part two: crop, flip, rotate, zoom and warp to {size} pixels in one interpolation",
+    "Fused": "crop, flip, rotate, zoom and warp to {size} pixels in one interpolation, and lighting",
     "TrainOnly": "augmentation of training batches only",
     "Brightness": "change the brightness",
     "Contrast": "change the contrast",
-    "Normalize": "subtract the mean, divide by the deviation of each channel",
+    "Standardise": "subtract the mean, divide by the deviation of each channel",
 }
 
 

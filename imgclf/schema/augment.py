@@ -13,7 +13,8 @@ class AugmentConfig(Section):
 
     presize: Annotated[int, Field(strict=True, ge=4)] = Field(
         460,
-        description="side in pixels each training image is resized to before augmentation; at least `size`",
+        description="side in pixels of the detail training images keep before augmentation; at least `size`. "
+        "engine fastai: they are resized to it; fused: averaged down to no less",
     )
     size: Annotated[int, Field(strict=True, ge=4)] = Field(
         224, description="side in pixels of what the model sees, in training and afterwards"
@@ -28,7 +29,8 @@ class AugmentConfig(Section):
     )
     engine: Literal["fused", "fastai"] = Field(
         "fused",
-        description="fused: crop and augmentation in one interpolation; fastai: aug_transforms, the reference",
+        description="fused: crop and augmentation in one interpolation, by the processes that decode; "
+        "fastai: aug_transforms on the batch, the reference",
     )
     min_scale: Annotated[float, Field(strict=True, gt=0, le=1)] = Field(
         0.75, description="smallest random crop, as a share of the presized image's area; 1: no random crop"

@@ -150,7 +150,7 @@ def test_the_data_folder_is_only_read(imgclf, planted, here, arguments):
 def test_summary_walks_through_the_datablock(imgclf, clean):
     code, out, _ = imgclf("data", "summary", "-d", clean, *SMALL)
     assert code == 0
-    for step in ("Setting-up type transforms pipelines", "Building one batch", "Presize", "FusedAugment"):
+    for step in ("Setting-up type transforms pipelines", "Building one batch", "Fused", "Standardise"):
         assert step in out
     code, out, _ = imgclf("data", "summary", "-d", clean, *SMALL, "--json")
     assert set(json.loads(out)) == {"summary"}

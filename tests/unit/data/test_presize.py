@@ -1,29 +1,21 @@
-"""Augmentation: the fused engine is fastai's composition in one interpolation, and validation stays untouched."""
+"""Augmentation: the fused engine samples an image once, at its final size, and validation stays untouched."""
+
+import random
 
 import numpy as np
 import pytest
 import torch
-from fastai.vision.all import (
-    Brightness,
-    Contrast,
-    Dihedral,
-    Flip,
-    Rotate,
-    TensorImage,
-    Warp,
-    Zoom,
-    set_seed,
-    setup_aug_tfms,
-)
+from fastai.vision.all import Brightness, Contrast, TensorImage, set_seed
+from PIL import Image
 
 from imgclf.data import loaders, presize
+from imgclf.data.geometry import Geometry, Lighting, crop, rotation
 from imgclf.data.images import Preprocess, decode
-from imgclf.data.presize import FusedAugment, OpenImage, Presize, batch_transforms, random_crop
+from imgclf.data.presize import Fused, OpenImage, Presize, sample, transforms
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
 
 SIZE = 32
-STILL = {"min_scale": 1.0, "do_flip": False, "flip_vert": False, "max_rotate": 0, "max_zoom": 1, "max_warp": 0}
 
 
 def batch(n=8, side=SIZE, seed=0) -> TensorImage:
@@ -34,117 +26,100 @@ def batch(n=8, side=SIZE, seed=0) -> TensorImage:
     return TensorImage(smooth.clamp(0, 1))
 
 
-def fused(size=SIZE, **changes) -> FusedAugment:
-    return FusedAugment(size=size, **{**STILL, "p_affine": 0.75, **changes})
+def fused(size=SIZE, presize=1000, lighting=None, **geometry) -> Fused:
+    return Fused(presize, Preprocess(size), Geometry(**geometry), lighting)
 
 
-# Functions, because fastai changes the first of the transforms it composes.
-CASES = {
-    "flip": ({"do_flip": True}, lambda: [Flip(p=0.5)]),
-    "dihedral": ({"do_flip": True, "flip_vert": True}, lambda: [Dihedral(p=0.5)]),
-    "rotate": ({"max_rotate": 30.0}, lambda: [Rotate(max_deg=30.0, p=0.75)]),
-    "zoom": ({"max_zoom": 1.5}, lambda: [Zoom(max_zoom=1.5, p=0.75)]),
-    "warp": ({"max_warp": 0.3}, lambda: [Warp(magnitude=0.3, p=0.75)]),
-    "all": (
-        {"do_flip": True, "max_rotate": 10.0, "max_zoom": 1.1, "max_warp": 0.2},
-        lambda: [Flip(p=0.5), Rotate(max_deg=10.0, p=0.75), Zoom(max_zoom=1.1, p=0.75), Warp(magnitude=0.2, p=0.75)],
-    ),
-}
+def test_doing_nothing_returns_the_image(pictures):
+    image = pictures.noise(SIZE, SIZE)
+    out = fused()(image, split_idx=0)
+    np.testing.assert_array_equal(np.asarray(out).transpose(1, 2, 0), np.asarray(image))
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_without_a_crop_fused_equals_fastais_own_composition_draw_for_draw(case, seed):
-    settings, theirs = CASES[case]
-    x = batch()
-    set_seed(seed)
-    ours = fused(**settings)(x.clone(), split_idx=0)
-    [composed] = setup_aug_tfms(theirs())
-    set_seed(seed)
-    reference = composed(x.clone(), split_idx=0)
-    assert torch.allclose(ours, reference, atol=1e-4)
-    assert (ours - x).abs().max() > 0.05
-
-
-def test_doing_nothing_returns_the_image():
-    x = batch()
-    assert torch.allclose(fused()(x, split_idx=0), x, atol=1e-5)
-
-
-def test_the_output_has_the_final_size_and_stays_a_tensor_image():
-    out = fused(24, min_scale=0.75, do_flip=True, max_warp=0.2)(batch(side=40), split_idx=0)
-    assert tuple(out.shape) == (8, 3, 24, 24)
+def test_the_output_is_whole_numbers_at_the_final_size(pictures):
+    out = fused(24, min_scale=0.75, do_flip=True, max_warp=0.2)(pictures.picture(60, 40), split_idx=0)
+    assert (tuple(out.shape), out.dtype, out.is_contiguous()) == ((3, 24, 24), torch.uint8, True)
     assert isinstance(out, TensorImage)
-    assert out.min() >= -1e-5 and out.max() <= 1 + 1e-5
 
 
-def test_shrinking_far_averages_instead_of_skipping_pixels():
-    torch.manual_seed(0)
-    grain = TensorImage(torch.rand(4, 3, 256, 256))
-    ours, theirs = fused(32)(grain, split_idx=0), setup_aug_tfms([Flip(p=0.0, size=32)])[0](grain, split_idx=0)
-    assert torch.allclose(ours, theirs, atol=1e-4)
-    assert ours.std() < grain.std() / 4
+@pytest.mark.parametrize("rule", ["crop", "pad", "squish"])
+def test_every_rule_shows_the_image_upright_and_whole(rule, pictures):
+    """Without any augmentation: what the same rule gives by resizing."""
+    image, record = pictures.picture(90, 60), Preprocess(40, resize=rule)
+    step = Fused(1000, record, Geometry())
+    random.seed(1)
+    out = step(image, split_idx=0)
+    expected = np.asarray(presize.resize(image, 40, rule, step.at)).astype(float)
+    assert np.abs(np.asarray(out).transpose(1, 2, 0) - expected).mean() < 4
 
 
-def test_every_image_of_a_batch_gets_a_crop_of_its_own():
-    one = batch(1, side=40)
-    out = fused(24, min_scale=0.3)(TensorImage(one.repeat(6, 1, 1, 1)), split_idx=0)
-    assert (out[1:] - out[:1]).abs().amax(dim=(1, 2, 3)).min() > 0.01
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 3)])
+@pytest.mark.parametrize("rule", ["crop", "pad", "squish"])
+def test_the_smallest_images_can_be_sampled(size, rule, pictures):
+    step = Fused(40, Preprocess(24, resize=rule), Geometry(0.5, True, True, 30.0, 0.5, 2.0, 0.3))
+    for seed in range(20):
+        random.seed(seed)
+        out = step(Image.new("RGB", size, (200, 100, 50)), split_idx=0)
+        assert torch.equal(out, torch.tensor([200, 100, 50], dtype=torch.uint8).view(3, 1, 1).expand(3, 24, 24))
 
 
-@pytest.mark.parametrize("min_scale", [0.1, 0.35, 0.75])
-def test_crops_stay_inside_the_image_and_cover_the_areas_asked_for(min_scale):
-    torch.manual_seed(0)
-    matrices = random_crop(torch.zeros(4000, 3, 1, 1), min_scale)
-    corners = torch.tensor([[x, y, 1.0] for x in (-1, 1) for y in (-1, 1)]).T
-    mapped = matrices @ corners
-    assert mapped[:, :2].abs().max() <= 1 + 1e-5
-    assert torch.equal(mapped[:, 2], torch.ones(4000, 4))
-    area = matrices[:, 0, 0] * matrices[:, 1, 1]
-    assert area.min() >= min_scale - 1e-5 and area.max() <= 1 + 1e-5
-    assert torch.equal(matrices[:, 0, 0], matrices[:, 1, 1])
-    # uniform: its quartiles lie where they should
-    wanted = min_scale + (1 - min_scale) * torch.tensor([0.25, 0.5, 0.75])
-    assert torch.allclose(torch.quantile(area, torch.tensor([0.25, 0.5, 0.75])), wanted, atol=0.03)
+def test_shrinking_far_averages_instead_of_skipping_pixels(pictures):
+    grain = pictures.noise(256, 256)
+    out = sample(grain, np.eye(3), 32, 1000, "reflection").float()
+    boxes = np.asarray(grain).reshape(32, 8, 32, 8, 3).mean((1, 3)).transpose(2, 0, 1)
+    assert np.abs(out.numpy() - boxes).max() <= 1.5
 
 
-def test_crops_lie_anywhere():
-    torch.manual_seed(0)
-    matrices = random_crop(torch.zeros(4000, 3, 1, 1), 0.25)
-    room = 1 - matrices[:, 0, 0]
-    for axis in (0, 1):
-        at = matrices[:, axis, 2] / room
-        assert at.abs().max() <= 1 + 1e-4
-        assert abs(at.mean()) < 0.05
-        assert 0.5 < at.std() < 0.65  # of a uniform draw in [-1, 1]: 0.577
-    assert abs(torch.corrcoef(matrices[:, :2, 2].T)[0, 1]) < 0.05
+def test_a_small_part_of_a_large_image_is_not_averaged(pictures):
+    grain = pictures.noise(256, 256)
+    out = sample(grain, crop(32 / 256, 0.5, 0.5), 32, 1000, "reflection").float()
+    assert out.std() > np.asarray(grain).std() / 2
+
+
+def test_what_is_finer_than_presize_is_averaged_away(pictures):
+    grain = pictures.noise(256, 256)
+    fine, coarse = (sample(grain, crop(0.25, 0.5, 0.5), 64, p, "reflection").float().std() for p in (256, 64))
+    assert coarse < fine / 2
 
 
 def test_half_of_the_images_are_mirrored():
-    ramp = torch.linspace(0, 1, 8).expand(2000, 3, 8, 8)
-    torch.manual_seed(0)
-    out = fused(8, do_flip=True)(TensorImage(ramp.clone()), split_idx=0)
-    mirrored = (out[:, 0, 0, 0] > out[:, 0, 0, -1]).float().mean()
-    assert 0.45 < mirrored < 0.55
+    ramp = Image.fromarray(np.linspace(0, 255, 8).astype(np.uint8)[None].repeat(8, 0)).convert("RGB")
+    random.seed(0)
+    step = fused(8, do_flip=True)
+    out = torch.stack([step(ramp, split_idx=0)[0, 0] for _ in range(1000)]).int()
+    assert 0.45 < (out[:, 0] > out[:, -1]).float().mean() < 0.55
 
 
-def test_all_eight_ways_occur_and_no_other():
-    torch.manual_seed(0)
-    square = torch.rand(1, 3, 6, 6)
-    out = fused(6, do_flip=True, flip_vert=True)(TensorImage(square.repeat(300, 1, 1, 1)), split_idx=0)
-    turned = [torch.rot90(square[0], k, (1, 2)) for k in range(4)]
-    ways = torch.stack([*turned, *(t.flip(2) for t in turned)])
-    closest = (out[:, None] - ways[None]).abs().amax(dim=(2, 3, 4))
-    assert closest.min(dim=1).values.max() < 1e-4
-    assert len(closest.argmin(dim=1).unique()) == 8
+def test_lighting_comes_last_and_once(pictures):
+    image = pictures.picture(SIZE, SIZE)
+    random.seed(3)
+    step = fused(lighting=Lighting(0.4, 1.0))
+    out = np.asarray(step(image, split_idx=0)).transpose(1, 2, 0)
+    np.testing.assert_array_equal(out, step.table[np.asarray(image)])
+    assert (out != np.asarray(image)).any()
+
+
+def test_a_grey_model_gets_grey_training_images(pictures):
+    image, record = pictures.picture(40, 40), Preprocess(SIZE, channels=1, mean=(0.4,), std=(0.2,))
+    out = Fused(1000, record, Geometry())(image, split_idx=0)
+    expected = np.asarray(image.convert("L").resize((SIZE, SIZE), Image.Resampling.BILINEAR)).astype(float)
+    assert tuple(out.shape) == (1, SIZE, SIZE)
+    assert np.abs(np.asarray(out)[0] - expected).mean() < 3
+
+
+def test_a_transposed_memory_layout_does_not_leak_into_the_result(pictures):
+    image = pictures.noise(SIZE, SIZE)
+    out = sample(image, rotation(90), SIZE, 1000, "reflection")
+    np.testing.assert_array_equal(out.permute(1, 2, 0).numpy(), np.rot90(np.asarray(image), -1))
 
 
 ENGINES = ["fused", "fastai"]
 
 
-def pipeline(cfg):
-    """The batch transforms of a configuration, in fastai's order."""
-    return sorted(batch_transforms(cfg, cfg.augment.size), key=lambda t: t.order)
+def steps(cfg):
+    """The item step of a configuration, and its batch transforms in fastai's order."""
+    item, batch = transforms(cfg, cfg.augment.presize, Preprocess(cfg.augment.size))
+    return item, sorted(batch, key=lambda t: t.order)
 
 
 def small(make_config, **settings):
@@ -152,38 +127,31 @@ def small(make_config, **settings):
     return make_config("/data", **{**defaults, **{f"augment.{k}": v for k, v in settings.items()}})
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_validation_batches_pass_unchanged(make_config, engine):
+def test_validation_batches_pass_unchanged(make_config):
     x = batch(side=24)
-    for tfm in pipeline(small(make_config, engine=engine)):
+    for tfm in steps(small(make_config, engine="fastai"))[1]:
         for _ in range(2):  # fastai's transforms change their own split_idx when called
             assert torch.equal(tfm(x.clone(), split_idx=1), x)
             tfm(batch(side=40), split_idx=0)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("min_scale", [0.5, 1.0])
-def test_training_batches_come_to_size_and_are_changed(make_config, engine, min_scale):
+def test_training_batches_come_to_size_and_are_changed(make_config, min_scale):
     x = batch(side=40)
-    for tfm in pipeline(small(make_config, engine=engine, min_scale=min_scale)):
+    for tfm in steps(small(make_config, engine="fastai", min_scale=min_scale))[1]:
         x = tfm(x, split_idx=0)
     assert tuple(x.shape) == (8, 3, 24, 24)
     assert isinstance(x, TensorImage)
 
 
-def test_brightness_and_contrast_are_fastais(make_config):
-    [_, light] = pipeline(small(make_config))
-    x = batch(side=24)
-    set_seed(3)
-    ours = light(x.clone(), split_idx=0)
-    set_seed(3)
-    [reference] = setup_aug_tfms([Brightness(0.2, p=0.75), Contrast(0.2, p=0.75)])
-    assert torch.allclose(ours, reference(x.clone(), split_idx=0))
-    assert (ours - x).abs().max() > 0.01
+def test_the_fused_engine_leaves_the_batch_alone(make_config):
+    item, batch_steps = steps(small(make_config))
+    assert (type(item), batch_steps) == (Fused, [])
+    assert item.lighting == Lighting(0.2, 0.75)
 
 
 def test_no_lighting_means_no_lighting_step(make_config):
-    assert [type(t).__name__ for t in pipeline(small(make_config, max_lighting=0.0))] == ["FusedAugment"]
+    assert steps(small(make_config, max_lighting=0.0))[0].lighting is None
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -197,41 +165,69 @@ def test_the_datablock_keeps_every_transform(make_config, engine, tmp_path, pict
     cfg = small(make_config, engine=engine)
     dls = loaders.build(cfg, Dataset(tmp_path, ("a", "b"), **part), torch.device("cpu")).dls
     names = [type(t).__name__ for t in dls.after_batch.fs]
-    wanted = {"fused": ["FusedAugment", "TrainOnly"], "fastai": ["TrainOnly"]}[engine]
-    assert sorted(names) == sorted([*wanted, "IntToFloatTensor", "Normalize"])
+    wanted = {"fused": [], "fastai": ["TrainOnly"]}[engine]
+    assert sorted(names) == sorted([*wanted, "IntToFloatTensor", "Standardise"])
     held = [type(t).__name__ for f in dls.after_batch.fs if type(f).__name__ == "TrainOnly" for t in f.tfms]
-    assert len(held) == {"fused": 1, "fastai": 3}[engine], held
+    assert len(held) == {"fused": 0, "fastai": 3}[engine], held
+    assert {"fused": "Fused", "fastai": "Presize"}[engine] in [type(t).__name__ for t in dls.after_item.fs]
     assert [t.order for t in dls.after_batch.fs] == sorted(t.order for t in dls.after_batch.fs)
-    assert names.index("IntToFloatTensor") < names.index(wanted[0]) < names.index("Normalize")
+    order = [names.index(name) for name in ("IntToFloatTensor", *wanted, "Standardise")]
+    assert order == sorted(order)
 
 
 # The item steps
 
 
-def test_training_images_are_presized_at_random_and_others_as_the_model_sees_them(pictures):
+ITEM_STEPS = {
+    "fastai": (lambda record: Presize(24, record), (24, 24, 3)),
+    "fused": (lambda record: Fused(24, record, Geometry()), (3, 16, 16)),
+}
+
+
+@pytest.mark.parametrize("engine", ITEM_STEPS)
+def test_training_images_are_cut_at_random_and_others_as_the_model_sees_them(pictures, engine):
     image, record = pictures.noise(60, 40), Preprocess(16)
-    step = Presize(24, record)
+    make, shape = ITEM_STEPS[engine]
+    step = make(record)
     crops = [np.asarray(step(image, split_idx=0)) for _ in range(10)]
-    assert {c.shape for c in crops} == {(24, 24, 3)}
+    assert {c.shape for c in crops} == {shape}
     assert len({c.tobytes() for c in crops}) > 1
     np.testing.assert_array_equal(np.asarray(step(image, split_idx=1)), np.asarray(record.fit(image)))
 
 
-def test_the_place_of_a_crop_comes_from_pythons_random_state(pictures):
-    step = Presize(24, Preprocess(16))
+@pytest.mark.parametrize("engine", ITEM_STEPS)
+def test_the_place_of_a_crop_comes_from_pythons_random_state(pictures, engine):
+    step = ITEM_STEPS[engine][0](Preprocess(16))
     set_seed(4)
     first = np.asarray(step(pictures.noise(60, 40), split_idx=0))
     set_seed(4)
     np.testing.assert_array_equal(first, np.asarray(step(pictures.noise(60, 40), split_idx=0)))
 
 
-def test_a_photograph_is_decoded_no_larger_than_its_split_needs(tmp_path, pictures):
+DETAIL = {
+    "fastai": (lambda record: Presize(160, record), (200, 160)),
+    "fused": (lambda record: Fused(160, record, Geometry(min_scale=0.16, max_zoom=1.2)), (100, 80)),
+    "fused, all of it": (lambda record: Fused(160, record, Geometry(min_scale=0.01)), (200, 160)),
+}
+
+
+@pytest.mark.parametrize("engine", DETAIL)
+def test_a_photograph_is_decoded_no_finer_than_its_split_needs(tmp_path, pictures, engine):
     pictures.picture(400, 320).save(tmp_path / "a.jpg")
-    record = Preprocess(20)
-    step = OpenImage(160, record)
-    assert step(tmp_path / "a.jpg", split_idx=0).size == (200, 160)
+    record, (make, size) = Preprocess(20), DETAIL[engine]
+    step = OpenImage(make(record), record)
+    assert step(tmp_path / "a.jpg", split_idx=0).size == size
     assert step(tmp_path / "a.jpg", split_idx=1).size == decode(tmp_path / "a.jpg", record.decode_pixels).size
-    assert record.size <= min(step(tmp_path / "a.jpg", split_idx=1).size) < 160
+    assert record.size <= min(step(tmp_path / "a.jpg", split_idx=1).size) < 80
+
+
+def test_smaller_training_images_are_decoded_coarser(tmp_path, pictures):
+    pictures.picture(400, 320).save(tmp_path / "a.jpg")
+    item = Fused(160, Preprocess(100), Geometry())
+    step = OpenImage(item, item.preprocess)
+    assert (item.detail, step(tmp_path / "a.jpg", split_idx=0).size) == (125, (200, 160))
+    item.resize(50)
+    assert (item.detail, step(tmp_path / "a.jpg", split_idx=0).size) == (63, (100, 80))
 
 
 def test_what_names_a_step_in_the_summary_says_what_it_holds(make_config):

@@ -27,9 +27,9 @@ def test_each_step_is_told_and_explained(told, n):
     for part in (
         f"{n + 2} samples, such as 0.png (a)",
         "OpenImage gives",
-        "Presize -> ToTensor",
-        "a square of 12 pixels from a random place (validation: 8 at once)",
-        "FusedAugment gives",
+        "Fused -> ToTensor",
+        "crop, flip, rotate, zoom and warp to 8 pixels in one interpolation",
+        "IntToFloatTensor gives",
         "TensorCategory",
     ):
         assert part in text
