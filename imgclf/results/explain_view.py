@@ -16,7 +16,7 @@ from imgclf.results.plots import figure_of, save_figure
 SHOWN = 5  # classes, besides the label
 SINGLE = ("logit", "exp", "softmax", "log_likelihood", "gradient", "calibrated")
 MULTI = ("there", "logit", "sigmoid", "loss", "gradient", "calibrated", "threshold", "given")
-HEADS = {"log_likelihood": "log-likelihood", "there": "label", "exp": "exp(logit)"}
+HEADS = {"log_likelihood": "log-likelihood", "there": "true", "exp": "exp(logit)"}
 OPACITY = 0.7  # of the hottest place
 INCHES = 2.9
 
@@ -79,8 +79,8 @@ def picture(found: Explanation, image: np.ndarray, maps: np.ndarray, path: Path)
     n = 2 + len(maps)
     figure, panels = figure_of(INCHES * n, INCHES + 0.5, columns=n)
     label = "unknown" if found.labels is None else _names(found.labels)
-    loss = "" if found.loss is None else f", loss {found.loss:.2f}"
-    title = f"{Path(found.path).name}: label {label}, prediction {_names(found.preds)} {found.prob:.2f}{loss}"
+    loss = "" if found.loss is None else f"; loss {found.loss:.2f}"
+    title = f"{Path(found.path).name}: label {label}; prediction {_names(found.preds)} ({found.prob:.2f}){loss}"
     figure.suptitle(short(title, 40 * n), fontsize=10)
     for axes in panels[:-1]:
         axes.axis("off")
@@ -89,7 +89,7 @@ def picture(found: Explanation, image: np.ndarray, maps: np.ndarray, path: Path)
     for axes, heat, name in zip(panels[1:], maps, found.heatmaps, strict=False):
         axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=OPACITY * heat)
         nothing = "" if heat.any() else " (nothing)"
-        axes.set_title(f"speaks for {short(name, 18)}{nothing}", fontsize=9)
+        axes.set_title(f"speaks for {short(name, 24)}{nothing}", fontsize=9)
     _bars(panels[-1], found)
     return save_figure(figure, path)
 
@@ -99,7 +99,7 @@ def _bars(axes: Any, found: Explanation) -> None:
     colours = ["tab:orange" if row["class"] in (found.labels or ()) else "tab:blue" for row in rows]
     axes.barh(range(len(rows)), [row["logit"] for row in rows], color=colours)
     axes.set_ylim(-0.6, max(len(rows), 4) - 0.4)  # two bars are not to fill the panel
-    axes.set_yticks(range(len(rows)), [short(row["class"], 16) for row in rows], fontsize=8)
+    axes.set_yticks(range(len(rows)), [short(row["class"], 22) for row in rows], fontsize=8)
     for i, row in enumerate(rows):
         axes.annotate(
             f"{row['calibrated']:.3f}", (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=8

@@ -90,6 +90,10 @@ def explain(
         asked = [_asked(file, predictor, labels) for file in inference.images_under(images)]
         if not asked:
             raise DataError(f"no images under {', '.join(map(str, images))}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise UserError(f"the pictures cannot be written to {out}: {e.strerror}", "name a folder: --out") from e
     names = _file_names([a.path for a in asked], ranked=top_losses is not None)
     found = list(_explained(predictor, asked, [out / name for name in names], terminal))
     if any(isinstance(one, Explanation) and not one.heatmaps for one in found):
@@ -118,13 +122,19 @@ def _one(predictor: Predictor, one: Asked, answer: Prediction, target: Path) -> 
     found = take_apart(
         str(one.path), answer.logits, classes, temperature, one.labels, one.label_from, predictor.thresholds
     )
-    # The answer and, where that is another, the truth; with no label given, what comes nearest.
-    wanted = tuple(dict.fromkeys([*found.preds, *(found.labels or ())]))[:MOST_MAPS] or (found.rows[0]["class"],)
+    wanted = mapped(found)
     image = predictor.preprocess.load(one.path)
     maps = heatmaps(predictor, image, [classes.index(name) for name in wanted])
     found = replace(found, heatmaps=wanted[: len(maps)], picture=str(target))
     explain_view.picture(found, image, np.asarray(maps), target)
     return found
+
+
+def mapped(found: Explanation) -> tuple[str, ...]:
+    """The classes to draw maps of: the first answer, labels it lacks, other answers; without any, the most probable."""
+    missed = [name for name in found.labels or () if name not in found.preds]
+    ordered = [*found.preds[:1], *missed, *found.preds[1:]] or [found.rows[0]["class"]]
+    return tuple(ordered[:MOST_MAPS])
 
 
 def _asked(path: Path, predictor: Predictor, labels: Sequence[str]) -> Asked:

@@ -341,6 +341,7 @@ def test_what_cannot_be_explained(run, exported, photos, work, tmp_path):
         ([run, disc, "--label", "sqare"], 2, "no class 'sqare'. Did you mean 'square'?"),
         ([run, disc, "--label", "disc", "--label", "square"], 2, "gives each image one label"),
         ([run, disc, "--out", photos / "heat"], 2, "inside the data folder"),
+        ([run, disc, "--out", disc], 2, "no folder that can be written to"),
         ([run, tmp_path / "nothing.png"], 3, "no file or folder"),
         ([onnx, disc], 4, "no activations"),
         ([tmp_path / "nowhere", disc], 4, "no run"),
