@@ -87,7 +87,8 @@ class Terminal:
             detail = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
             self.result({"error": {**detail, "exit_code": error.exit_code}})
             return
-        self._line(Text.assemble(("error: ", "bold red"), error.message))
+        where = f"process {error.process}: " if error.process else ""
+        self._line(Text.assemble(("error: ", "bold red"), where, error.message))
         if error.hint:
             self._line(Text.assemble(("  try: ", "bold"), error.hint))
 

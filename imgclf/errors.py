@@ -25,6 +25,8 @@ class UserError(Exception):
     """
 
     exit_code = EXIT_USAGE
+    # Where several processes train one model: the one that tells this error for all.
+    process: int | None = None
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -70,6 +72,24 @@ class Interrupted(UserError):
     """The user stopped the run; what was reached has been saved."""
 
     exit_code = EXIT_INTERRUPTED
+
+
+class ProcessLost(UserError):
+    """Another process of a run on several devices ended without a word, or cannot be reached."""
+
+    exit_code = EXIT_BUG
+
+
+class ToldElsewhere(UserError):
+    """The end of a process that leaves the telling to another process of the same run; nothing is reported.
+
+    Args:
+        exit_code: Done, or that of a failure.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("another process of this run tells how it ended")
+        self.exit_code = exit_code
 
 
 def closest(word: str, options: Iterable[str]) -> str | None:

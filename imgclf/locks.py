@@ -7,12 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from imgclf import ranks
+
 LOCK = ".lock"
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[bool]:
-    """Hold the folder's lock within the block, which gets False if another process holds it."""
+    """Hold the folder's lock within the block, which gets False if another process holds it.
+
+    Where several processes train together the first holds it for all.
+    """
+    if not ranks.is_first():
+        yield True
+        return
     with (folder / LOCK).open("a+b") as stream:
         yield _take(stream)
 

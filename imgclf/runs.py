@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from imgclf import locks
+from imgclf import locks, ranks
 from imgclf.errors import ModelError, UserError, did_you_mean
 
 CONFIG = "config.yaml"
@@ -98,7 +98,9 @@ class Run:
         return data
 
     def update_manifest(self, **values: Any) -> None:
-        """Set some of the manifest's values."""
+        """Set some of the manifest's values; of several processes the first does."""
+        if not ranks.is_first():
+            return
         write_json(self.file(MANIFEST), {**self.manifest(), **values})
 
     def finish(self, status: Status, **values: Any) -> None:
@@ -206,6 +208,8 @@ def recorded(run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException as e:
+        if not ranks.is_first():
+            raise
         with contextlib.suppress(ModelError, OSError):  # a full disk or a vanished folder: the first error tells more
             if run.manifest()["status"] == "running":
                 status: Status = "interrupted" if isinstance(e, KeyboardInterrupt) else "failed"

@@ -79,7 +79,7 @@ def _flags() -> str:
 
     _register()
     root: Any = get_command(app)
-    params = {p.name: p for p in root.commands["config"].commands["show"].params}
+    params = {p.name: p for p in root.commands["train"].params}
     rows = [[f"`{', '.join(params[name].opts)}`", f"`{key}`"] for name, key in KEYS.items()]
     return _table(["flag", "key"], rows)
 

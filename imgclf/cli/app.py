@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from imgclf import ranks
 from imgclf.console import Terminal
-from imgclf.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, UserError
+from imgclf.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, ToldElsewhere, UserError
 
 app = typer.Typer(
     name="imgclf",
@@ -96,19 +97,17 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code."""
     debug = "--debug" in arguments
-    terminal = Terminal(json_mode="--json" in arguments)
+    terminal = Terminal(json_mode="--json" in arguments, quiet=not ranks.is_first())
     if not debug:
         warnings.simplefilter("ignore")  # of dependencies: none of them is the user's business
     try:
         _register()
-        code = int(app(arguments, standalone_mode=False, prog_name="imgclf") or EXIT_DONE)
+        _check_alone(arguments)
+        code = int(app(arguments, standalone_mode=False, prog_name="imgclf", obj=arguments) or EXIT_DONE)
         sys.stdout.flush()
         return code
     except UserError as error:
-        if debug:
-            traceback.print_exception(error)
-        terminal.error(error)
-        return error.exit_code
+        return _told(error, terminal, debug)
     except _UsageError as error:
         path = error.ctx.command_path if error.ctx else "imgclf"
         if error.format_message():  # empty: no command was given, and the help has been shown
@@ -128,6 +127,26 @@ def run(arguments: list[str]) -> int:
             detail = {"type": type(error).__name__, "message": str(error), "hint": None, "exit_code": EXIT_BUG}
             terminal.result({"error": detail})
         raise
+
+
+def _told(error: UserError, terminal: Terminal, debug: bool) -> int:
+    """Report a user's mistake, unless another process of the same run does; returns the exit code."""
+    # Until the processes of a run have met, all fail alike: one of each machine is enough.
+    if isinstance(error, ToldElsewhere) or (error.process is None and ranks.local_rank() > 0):
+        return error.exit_code
+    if debug:
+        traceback.print_exception(error)
+    terminal.error(error)
+    return error.exit_code
+
+
+def _check_alone(arguments: list[str]) -> None:
+    """Refuse to run anything but a training in several processes."""
+    if ranks.world() > 1 and (arguments[:1] != ["train"] or "--dry-run" in arguments):
+        raise UsageProblem(
+            f"{ranks.world()} processes were started (WORLD_SIZE), and only a training runs in several",
+            "start it without torchrun or accelerate launch",
+        )
 
 
 def _reader_gone() -> int:

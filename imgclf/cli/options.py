@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imgclf import ranks
 from imgclf.console import Terminal
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ KEYS = {
     "presize": "augment.presize",
     "seed": "seed",
     "device": "train.device",
+    "devices": "train.devices",  # of `train` alone
     "offline": "offline",
 }
 
@@ -160,9 +162,9 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def wrapper(**values: Any) -> Any:
-        terminal = Terminal(values.pop("json"), values.pop("quiet"))
+        terminal = Terminal(values.pop("json"), values.pop("quiet") or not ranks.is_first())
         values.pop("debug")
-        flags = {name: values.pop(name) for name in KEYS}
+        flags = {name: values.pop(name) for name in KEYS if name in shared}
         settings = Settings(values.pop("config"), flags, values.pop("assignments") or [], terminal)
         return function(settings=settings, **values)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from imgclf import runs
+from imgclf.cli import launch
 from imgclf.cli.options import RunsDirOption, Settings, TrustOption, command
 from imgclf.errors import UserError
 
@@ -14,6 +15,7 @@ from imgclf.errors import UserError
 @command
 def train_cli(
     settings: Settings,
+    context: typer.Context,
     runs_dir: RunsDirOption = Path("runs"),
     name: Annotated[str | None, typer.Option("--name", help="The run's name; default: time and architecture.")] = None,
     dry_run: Annotated[
@@ -29,6 +31,9 @@ def train_cli(
         Path | None, typer.Option("--events", metavar="FILE", help="Tell other programs: JSON lines to a file or pipe.")
     ] = None,
     trust: TrustOption = False,
+    devices: Annotated[
+        int | None, typer.Option("--devices", min=1, metavar="N", help="Train on so many devices of this machine.")
+    ] = None,
 ) -> None:
     """Train a classifier: check the data, plan, find a learning rate, fit, judge, report.
 
@@ -39,8 +44,10 @@ def train_cli(
     run = _unfinished(resume, runs_dir, name, dry_run) if resume is not None else None
     if run and settings.config is None:
         settings = replace(settings, config=str(run.file(runs.CONFIG)))
-    loaded = settings.load()
+    loaded = replace(settings, flags={**settings.flags, "devices": devices}).load()
     terminal = settings.terminal
+    if not dry_run and launch.wanted(loaded.config) > 1:
+        raise typer.Exit(launch.launch(context.obj, launch.wanted(loaded.config), terminal))
     terminal.note(f"configuration: {loaded.source}")
     if dry_run:
         if events:

@@ -18,6 +18,7 @@ from fastai.vision.all import (
     TransformBlock,
 )
 
+from imgclf import ranks
 from imgclf.data import balance, channels, shared_memory
 from imgclf.data.balance import Balance
 from imgclf.data.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
@@ -25,6 +26,7 @@ from imgclf.data.placed import PlacedLoader
 from imgclf.data.presize import Fused, OpenImage, TrainOnly, transforms
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
+from imgclf.errors import DataError
 from imgclf.schema import Config
 
 # Below this side a decode is cheaper than handing the image from process to process.
@@ -39,7 +41,7 @@ LARGEST_BATCH, SMALLEST_BATCH, ENOUGH_STEPS = 64, 8, 15
 class Loaders:
     """``DataLoaders`` with what was decided for them.
 
-    ``notes`` are for the user.
+    ``batch_size`` is that of each process; ``notes`` are for the user.
     """
 
     dls: DataLoaders
@@ -143,7 +145,7 @@ def build(
     """
     n_channels, why = channels.resolve(cfg, dataset, pretrained)
     preprocess = preprocess_record(cfg, n_channels, stats)
-    batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train))
+    batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train), ranks.world())
     workers, room = _workers(cfg, preprocess, batch_size * n_channels * sides(cfg)[1] ** 2)
     dls = data_block(cfg, dataset, preprocess).dataloaders(
         source(dataset),
@@ -160,21 +162,28 @@ def build(
     return Loaders(dls, preprocess, batch_size, workers, balanced, notes)
 
 
-def choose_batch_size(wanted: int | str, n_train: int) -> tuple[int, str]:
-    """The batch size, and a note for the user where it needs one.
+def choose_batch_size(wanted: int | str, n_train: int, processes: int = 1) -> tuple[int, str]:
+    """The batch size of each process, and a note for the user where it needs one.
 
     A small data set at batch size 64 gives a handful of steps an epoch, too few to learn from: 244 photographs of ants
     and bees, three epochs of ResNet-18, 15 % error at 64, 9 % at 16 (docs/results.md).
     """
+    most = n_train // processes
+    if processes > 1 and most < 2:
+        raise DataError(
+            f"{n_train} training images are too few for {processes} processes", "use fewer: two images each"
+        )
+    each = f" for each of {processes} processes" if processes > 1 else ""
     if wanted == "auto":
         size = LARGEST_BATCH
-        while size > SMALLEST_BATCH and n_train // size < ENOUGH_STEPS:
+        while size > SMALLEST_BATCH and most // size < ENOUGH_STEPS:
             size //= 2
-        size = min(size, n_train)
-        why = f", so that an epoch has {n_train // size} steps" if size < LARGEST_BATCH else ""
-        return size, f"batch size: {size}{why} (data.batch_size: auto)"
-    size = min(int(wanted), n_train)
-    return size, "" if size == wanted else f"batch size {size} instead of {wanted}: there are {n_train} training images"
+        size = min(size, most)
+        why = f", so that an epoch has {most // size} steps" if size < LARGEST_BATCH else ""
+        return size, f"batch size: {size}{each}{why} (data.batch_size: auto)"
+    size = min(int(wanted), most)
+    few = f"batch size {size} instead of {wanted}{each}: there are {n_train} training images"
+    return size, "" if size == wanted else few
 
 
 def _workers(cfg: Config, preprocess: Preprocess, batch: int) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """A loader whose randomness is a function of the place in the run: what makes a run resumable in mid-epoch, exactly."""
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from fastai.vision.all import TfmdDL, set_seed
+from fastai.vision.all import TfmdDL, set_seed, to_detach
 
+from imgclf import ranks
 from imgclf.randomness import mix
 
 
@@ -19,6 +21,10 @@ class PlacedLoader(TfmdDL):
     Once ``place`` was called, an item's transforms draw from a seed of (place, item), and a batch's, and the training
     step on it, from one of (place, batch). So a pass can begin at any batch without reading those before it, and the
     number of workers changes nothing.
+
+    Where several processes train together, each reads its share of every step's images: those that one process would
+    read at a batch size larger by their number, in the same order. fastai's ``DistributedDL`` is not used: it
+    broadcasts the order over CUDA alone, and its metrics count some images twice.
     """
 
     seed: int | None = None
@@ -33,9 +39,26 @@ class PlacedLoader(TfmdDL):
         self.seed, self.first_batch = seed, first_batch
         self.fake_l.generator = torch.Generator().manual_seed(seed)  # torch draws the workers' seeds from it
 
+    @property
+    def step_size(self) -> int:
+        """Images a step, of all processes together."""
+        return int(self.bs or 1) * ranks.world()
+
+    def __len__(self) -> int:
+        return int(self.n // self.step_size if self.drop_last else -(-self.n // self.step_size))
+
     def get_idxs(self) -> list[int]:
         idxs: list[int] = super().get_idxs() if self.weights is None else self._drawn(self.weights)
-        return idxs[self.first_batch * (self.bs or 1) :]
+        left = idxs[self.first_batch * self.step_size :]
+        return share(left, int(self.bs or 1), ranks.rank(), ranks.world(), bool(self.drop_last))
+
+    def images(self, batch: int) -> int:
+        """How many images a step has, counted from 0, those of all processes together and none twice."""
+        return min(self.step_size, int(self.n) - batch * self.step_size)
+
+    def to_detach(self, b: Any, cpu: bool = True, gather: bool = True) -> Any:
+        """What a metric keeps; the answers have been gathered before (``imgclf.training.distributed``)."""
+        return to_detach(b, cpu, gather=False)
 
     def _drawn(self, weights: Sequence[float]) -> list[int]:
         """Item ``i``, drawn for the k-th time, as ``i + k * n``: so that each time has transforms of its own."""
@@ -58,12 +81,34 @@ class PlacedLoader(TfmdDL):
             yield from super().__iter__()
             return
         seed, batch = self.seed, self.first_batch
-        set_seed(mix(seed, "batch", batch))
+        set_seed(batch_seed(seed, batch))
         for made in super().__iter__():
             yield made
             batch += 1
-            set_seed(mix(seed, "batch", batch))
+            set_seed(batch_seed(seed, batch))
         self.first_batch = 0
+
+
+def batch_seed(seed: int, batch: int) -> int:
+    """The seed of a batch's transforms and of the step on it; every process has its own images, and draws its own."""
+    rank = ranks.rank()
+    return mix(seed, "batch", batch, *([rank] if rank else []))
+
+
+def share(idxs: list[int], bs: int, rank: int, world: int, drop_last: bool) -> list[int]:
+    """What one of ``world`` processes reads: of every ``bs * world`` items the ``rank``-th ``bs``.
+
+    The last step, unless dropped, may have fewer: they are dealt evenly and, where that leaves a remainder, filled up
+    with items of the beginning, at the very end, where whoever gathers the answers cuts them off.
+    """
+    if world == 1:
+        return idxs
+    whole = len(idxs) // (bs * world) * bs * world
+    mine = [i for at in range(rank * bs, whole, bs * world) for i in idxs[at : at + bs]]
+    last = [] if drop_last else idxs[whole:]
+    each = -(-len(last) // world)
+    last = [*last, *itertools.islice(itertools.cycle(idxs), each * world - len(last))]
+    return mine + last[rank * each : (rank + 1) * each]
 
 
 @contextmanager

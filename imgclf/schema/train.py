@@ -129,6 +129,11 @@ class TrainConfig(Section):
         "(`pip install imgclf[tensorboard]`), in the folder `trackers` of the run and without the network",
     )
     device: str = Field("auto", description="auto | cpu | cuda | cuda:N | mps")
+    devices: Annotated[int, Field(strict=True, ge=1)] = Field(
+        1,
+        description="how many devices of this machine `train` uses, a process each (docs/distributed.md); under "
+        "torchrun or accelerate launch these decide",
+    )
     channels_last: Bool | Literal["auto"] = Field(
         "auto",
         description="keep images in memory pixel by pixel rather than channel by channel, which some devices compute "

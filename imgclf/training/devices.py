@@ -1,8 +1,10 @@
 """Where and in which precision to compute."""
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
+from imgclf import ranks
 from imgclf.errors import UserError
 from imgclf.schema import Config
 
@@ -27,13 +29,17 @@ def resolve(cfg: Config) -> Hardware:
     """
     import torch
 
-    device = torch.device(_device(cfg.train.device))
+    device = torch.device(_device(_wanted_device(cfg)))
     wanted = cfg.train.precision
     if wanted == "auto":
         return Hardware(device, *_best_precision(device.type))
     if wanted == "fp16" and device.type != "cuda":
         raise UserError(f"train.precision: fp16 needs a CUDA device, this is {device}", "use bf16 or fp32")
     return Hardware(device, wanted, CHOSEN)
+
+
+def _wanted_device(cfg: Config) -> str:
+    return cfg.train.device
 
 
 def for_size(hardware: Hardware, size: int) -> Hardware:
@@ -56,6 +62,8 @@ def _device(wanted: str) -> str:
     import torch
 
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if ranks.world() > 1 and wanted != "cpu":
+        return _one_of_several(wanted, torch.cuda.device_count() if here["cuda"] else 0)
     if wanted == "auto":
         return next(name for name, there in here.items() if there)
     kind, _, index = wanted.partition(":")
@@ -64,6 +72,54 @@ def _device(wanted: str) -> str:
     if not here[kind] or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
         there = [name for name, yes in here.items() if yes]
         raise UserError(f"train.device: {wanted} is not available here", f"available: {', '.join(there)}")
+    return wanted
+
+
+def _one_of_several(wanted: str, n_cuda: int) -> str:
+    """The device of this process, one of several that train together: a GPU each, or the processor."""
+    check_several(wanted)
+    if wanted == "auto" and not n_cuda:
+        return "cpu"
+    if ranks.local_rank() >= n_cuda:
+        raise UserError(
+            f"process {ranks.local_rank()} of this machine has no GPU: there are {n_cuda}",
+            "start a process a GPU, or train on the processor: --device cpu",
+        )
+    return f"cuda:{ranks.local_rank()}"
+
+
+def check_several(wanted: str) -> None:
+    """Refuse a ``train.device`` that several processes cannot share."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise UserError(
+            f"train.device: {wanted} is one device, or cannot work with others; several are to train together",
+            "use --device cuda (CUDA_VISIBLE_DEVICES=0,2 chooses among them) or --device cpu",
+        )
+
+
+def processes(cfg: Config) -> int:
+    """How many processes are to train together on this machine.
+
+    Raises:
+        UserError: if there are not so many devices.
+    """
+    import torch
+
+    wanted = cfg.train.devices
+    if wanted == 1:
+        return 1
+    device = _wanted_device(cfg)
+    check_several(device)
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cuda" or (device == "auto" and n_cuda):
+        n, what = n_cuda, "CUDA devices"
+    else:
+        n, what = os.cpu_count() or 1, "processor cores, and no CUDA device" if device == "auto" else "processor cores"
+    if wanted > n:
+        raise UserError(
+            f"train.devices: {wanted}, but this machine has {n} {what}",
+            f"use --devices {n}" if n > 1 else "leave out --devices",
+        )
     return wanted
 
 

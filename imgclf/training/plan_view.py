@@ -22,10 +22,13 @@ def facts(
     pretrained: bool,
     device: str,
     precision: str,
+    processes: int = 1,
 ) -> Table:
     """What is trained on what, one fact a line."""
     names = ", ".join(classes[:6]) + (f", … ({len(classes)})" if len(classes) > 6 else "")
-    over = n_train - batches * batch_size
+    step = batch_size * processes
+    size = f"{processes} processes x {batch_size} = {step}" if processes > 1 else f"{batch_size}"
+    over = n_train - batches * step
     left = f"; the {over} left over wait for another epoch" if over else ""
     made = Table(box=None, show_header=False, pad_edge=False)
     made.add_column(style="bold")
@@ -33,10 +36,10 @@ def facts(
     for name, value in {
         "classes": f"{len(classes)}: {names}",
         "images": f"{n_train:,} for training, {n_valid:,} for validation",
-        "batches": f"{n_train:,} images at batch size {batch_size} = {batches} batches per epoch{left}",
+        "batches": f"{n_train:,} images at batch size {size} = {batches} batches per epoch{left}",
         "input": f"{preprocess.size} x {preprocess.size} pixels, {preprocess.resize}, {preprocess.colours}",
         "model": f"{arch}, {'pretrained' if pretrained else 'from random weights'}",
-        "device": f"{device}, {precision}; {workers} workers read images",
+        "device": f"{device}, {precision}; {workers} workers read images" + " for each process" * (processes > 1),
     }.items():
         made.add_row(name, value)
     return made

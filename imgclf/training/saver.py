@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fastai.vision.all import Callback, CancelFitException, L, Learner
+from fastai.vision.all import Callback, CancelFitException, L, Learner, get_model
 
 from imgclf.schema import Config
 from imgclf.training import faults
@@ -18,7 +18,7 @@ def capture(learn: Learner) -> dict[str, Any]:
     """All of a learner that a later step depends on; tensors are not copied."""
     scaler, ema = getattr(learn, "scaler", None), getattr(learn, "ema", None)
     return {
-        "model": learn.model.state_dict(),
+        "model": get_model(learn.model).state_dict(),
         "ema": ema.averaged.state_dict() if ema else {},
         "opt": learn.opt.state_dict(),
         "scaler": scaler.state_dict() if scaler else {},

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastai.vision.all import Callback, CancelFitException
 
+from imgclf import ranks
 from imgclf.training.best import KeepBest
 from imgclf.training.display import Display
 from imgclf.training.faults import Divergence
@@ -43,7 +44,7 @@ class Watch(Callback):
             self.display.validating(self.iter + 1, self.n_iter)
             return
         assert self.phase is not None
-        now, n = time.perf_counter(), len(self.yb[0])
+        now, n = time.perf_counter(), len(self.yb[0]) * ranks.world()
         loss = float(self.smooth_loss)
         self.images, self.seconds = self.images + n, self.seconds + now - self.step_started
         rate, self.step_started = n / (now - self.step_started), now

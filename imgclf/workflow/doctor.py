@@ -16,6 +16,7 @@ EXTRAS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "parquet": ("pyarrow",),
     "timm": ("timm",),
+    "distributed": ("accelerate",),
     **{name: modules for name, (_, modules) in TRACKERS.items()},
 }
 PRECISIONS = ("fp32", "bf16", "fp16")

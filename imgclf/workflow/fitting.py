@@ -5,7 +5,7 @@ import io
 from dataclasses import asdict, replace
 from typing import Any
 
-from imgclf import runs
+from imgclf import ranks, runs
 from imgclf.errors import DataError, ModelError
 from imgclf.runs import Run
 from imgclf.training import checkpoint
@@ -21,7 +21,7 @@ from imgclf.training.plan import Plan
 from imgclf.training.saver import Saver
 from imgclf.training.telling import Telling
 from imgclf.training.watch import Watch
-from imgclf.workflow import keeping, rates, setback
+from imgclf.workflow import keeping, rates, setback, together
 from imgclf.workflow.events import Events
 from imgclf.workflow.session import Session
 
@@ -55,6 +55,7 @@ def _fit(
     s: Session, run: Run, plan: Plan, lr: float, resumed: Checkpoint | None, events: Events, request: StopRequest
 ) -> Fitted:
     metric, score = next(iter(s.scores.items()))
+    writes = ranks.is_first()
     write_bundle = keeping.bundle_writer(run, s, lr)
 
     def write_best(learn: Any) -> None:
@@ -62,25 +63,34 @@ def _fit(
         assert keep.best is not None
         events.tell("best", **asdict(keep.best), path=run.file(runs.WEIGHTS))
 
-    keep = KeepBest(metric, score, write_best)
+    keep = KeepBest(metric, score, write_best if writes else _nothing)
 
     def save(place: Place, state: dict[str, Any]) -> None:
+        if not writes:
+            return
         halvings = resumed.halvings if resumed else ()
         made = Checkpoint(place, lr, saver.plan.phases, s.data.fingerprint, keep.best, watch.rows, state, halvings)
         checkpoint.save(run.file(runs.CHECKPOINT), made)
         events.tell("checkpoint", next=asdict(place), path=run.file(runs.CHECKPOINT))
 
     def complete(plan: Plan, number: int) -> Plan:
-        return rates.completed(s, run, plan, number, lr, events, lambda: request.asked)
+        return rates.completed(s, run, plan, number, lr, events, lambda: watch.request.asked)
+
+    def write_rows(rows: list[dict[str, Any]]) -> None:
+        write_history(run, rows)
 
     columns = ["train_loss", "valid_loss", *s.scores]
     with Display(s.terminal, columns, plan.steps) as display:
-        watch = Watch(display, keep, request, list(s.scores))
+        watch = Watch(display, keep, together.deciding(s.learn, request), list(s.scores))
         if resumed:
             display.resume(resumed.rows, _steps(plan, resumed.place))
-        saver = Saver(s.cfg, plan, watch, save, lambda rows: write_history(run, rows), resumed)
+        saver = Saver(s.cfg, plan, watch, save, write_rows if writes else _nothing, resumed)
         with s.learn.added_cbs(Telling(events.tell, watch, plan)):
             return fits.fit(s.learn, plan, cfg=s.cfg, keep=keep, watch=watch, saver=saver, complete=complete)
+
+
+def _nothing(*_: object) -> None:
+    """What the other processes write."""
 
 
 def check_same(s: Session, resumed: Checkpoint, run: Run) -> None:

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fastai.torch_core import get_model
+
 from imgclf import runs
 from imgclf.console import Terminal
 from imgclf.results import answers, calibration, metrics, phases, plots, report, thresholds
@@ -23,8 +25,10 @@ from imgclf.workflow.session import Session
 def bundle_writer(run: Run, s: Session, lr: float) -> Callable[[Any], None]:
     """A function that writes the learner's present weights as the run's bundle."""
 
+    made = record(run.name, s, lr, s.learn.model[1])  # now: several processes train a wrapped model
+
     def write(learn: Any) -> None:
-        bundle.save(run.path, judged(learn).state_dict(), record(run.name, s, lr, learn.model[1]))
+        bundle.save(run.path, get_model(judged(learn)).state_dict(), made)
 
     return write
 

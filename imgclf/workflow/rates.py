@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from imgclf import runs
+from imgclf import ranks, runs
 from imgclf.errors import ConfigError
 from imgclf.runs import Run
 from imgclf.training.lr import Found
 from imgclf.training.plan import Phase, Plan
+from imgclf.workflow import together
 from imgclf.workflow.events import Events
 from imgclf.workflow.session import Session
 
@@ -24,7 +25,7 @@ def choose(s: Session, run: Run | None = None, events: Events | None = None) -> 
         record(run, "lr", {"value": s.given_lr, "reason": "as given"})
         return float(s.given_lr)
     s.terminal.note("learning rate: looking for one (--lr NUMBER skips this)")
-    found = s.find_lr(planned_steps=s.plan(1.0).steps)
+    found = together.agreed(s.find_lr(planned_steps=s.plan(1.0).steps))
     events.tell("lr", lr=found.chosen, reason=found.reason, suggestions=found.suggestions)
     s.terminal.note(f"learning rate: {found.chosen:g} ({found.reason})")
     keep(run, "lr", found, runs.LR_FIND_DATA, runs.LR_FIND_PLOT)
@@ -42,7 +43,7 @@ def completed(
     """
     phase = plan.phases[number]
     s.terminal.note(f"{phase.name}: looking for its learning rate, all layers training (train.lr_unfrozen: auto)")
-    found = s.find_unfrozen_lr(lr, phase.epochs * plan.batches_per_epoch, done)
+    found = together.agreed(s.find_unfrozen_lr(lr, phase.epochs * plan.batches_per_epoch, done))
     events.tell("lr", phase=phase.name, lr=found.chosen, reason=found.reason, suggestions=found.suggestions)
     rates = s.plan(lr, found.chosen).phases[number].lrs
     s.terminal.note(f"{phase.name}: learning rate {found.chosen:g} ({found.reason})")
@@ -79,7 +80,7 @@ def keep(run: Run | None, name: str, found: Found, data: str, picture: str) -> N
     """Write a sweep and its result into the run folder."""
     from imgclf.results import plots
 
-    if run is None:
+    if run is None or not ranks.is_first():
         return
     record(run, name, {"value": found.chosen, "reason": found.reason, "suggestions": found.suggestions})
     runs.write_json(run.file(data), finder_data(found))
@@ -89,7 +90,7 @@ def keep(run: Run | None, name: str, found: Found, data: str, picture: str) -> N
 
 def record(run: Run | None, name: str, facts: dict[str, Any]) -> None:
     """Keep a rate and its reason in the manifest."""
-    if run is not None:
+    if run is not None and ranks.is_first():
         run.update_manifest(**{KEY: {**run.manifest().get(KEY, {}), name: facts}})
 
 

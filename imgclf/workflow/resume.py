@@ -3,12 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-from imgclf import locks, runs
+from imgclf import locks, ranks, runs
 from imgclf.config import load
 from imgclf.console import Terminal
 from imgclf.errors import ConfigError, ModelError
 from imgclf.runs import Run
 from imgclf.schema import Config, leaves
+from imgclf.workflow import together
 from imgclf.workflow.train import TrainResult, go, listen, logged
 
 # What may differ when a run goes on. None of them changes what is computed, but for another kind of device, and
@@ -19,6 +20,7 @@ MAY_CHANGE = (
     "offline",
     "train.checkpoint_minutes",
     "train.device",
+    "train.devices",
     "train.on_nan",
     "train.trackers",
 )
@@ -48,10 +50,10 @@ def resume(
     """
     from imgclf.training import checkpoint, devices, network, plan
 
-    terminal = terminal or Terminal(quiet=True)
+    terminal = together.voice(terminal)
     network.check_trust(cfg, trust)
     check_keys(load(str(run.file(runs.CONFIG))).config, cfg)
-    with locks.held(run.path) as free:
+    with together.joined(cfg), locks.held(run.path) as free:
         manifest = run.manifest()
         if not free:
             raise ModelError(
@@ -59,6 +61,7 @@ def resume(
                 "wait for it, or stop it first: Ctrl-C there",
             )
         _check_status(run, manifest["status"], extend)
+        _check_processes(manifest.get("processes", 1))
         begun = run.file(runs.CHECKPOINT).exists() or run.file(runs.HISTORY).exists()
         saved = checkpoint.load(run.file(runs.CHECKPOINT), devices.resolve(cfg).device) if begun else None
         if saved and extend:
@@ -79,6 +82,15 @@ def _check_status(run: Run, status: str, extend: int | None) -> None:
         raise ModelError(
             f"{run.path} is not finished (its status: {status}): --extend adds epochs to a finished run",
             f"finish it first: imgclf train --resume {run.name}",
+        )
+
+
+def _check_processes(before: int) -> None:
+    """The steps of a run have as many images as its processes read together."""
+    if before != ranks.world():
+        raise ConfigError(
+            f"the run was begun with {before} processes, this command has {ranks.world()}",
+            f"on one machine: --devices {before}; with torchrun or accelerate launch as many processes as before",
         )
 
 

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from imgclf import ranks
 from imgclf.console import Terminal
 from imgclf.data import loaders
 from imgclf.data.loaders import Loaders
@@ -18,6 +19,7 @@ from imgclf.training.lr import Found
 from imgclf.training.plan import Phase, Plan
 from imgclf.training.scores import Score
 from imgclf.training.weights import Weights
+from imgclf.workflow import together
 
 
 @dataclass
@@ -107,6 +109,7 @@ class Session:
                 n_train=len(data.train),
                 n_valid=len(data.valid),
                 batch_size=dls.batch_size,
+                processes=ranks.world(),
                 batches=len(dls.dls.train),
                 workers=dls.workers,
                 preprocess=dls.preprocess,
@@ -132,7 +135,8 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     """
     hardware = devices.resolve(cfg)
     arch = archs.resolve(cfg)
-    data = data or prepare(cfg, terminal)
+    with together.first_on_machine():
+        data = data or prepare(cfg, terminal)
     chosen = scores.metrics(cfg, len(data.dataset.classes), data.dataset.task)
     found = weights.resolve(cfg, arch)
     terminal.warn(found.note) if found.loud else terminal.note(f"model: {arch.name}, {found.note}")
@@ -146,4 +150,5 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     learn.micro_batches.warn = terminal.warn
     for note in [*made.notes, *about_size, *notes]:
         terminal.note(note)
+    learn.add_cbs(together.callbacks(hardware.device))
     return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal)

@@ -2,12 +2,13 @@
 
 from dataclasses import asdict, replace
 
-from imgclf import runs
+from imgclf import ranks, runs
 from imgclf.errors import RunError
 from imgclf.runs import Run
 from imgclf.training import checkpoint, plan
 from imgclf.training.checkpoint import Checkpoint
 from imgclf.training.faults import Divergence
+from imgclf.workflow import together
 from imgclf.workflow.session import Session
 
 AT_MOST = 3  # halvings in one run
@@ -28,7 +29,8 @@ def go_back(s: Session, run: Run, where: Divergence) -> Checkpoint:
         raise _end(s, run, where, saved)
     first = saved.place.phase
     made = replace(saved, phases=plan.halved(saved.phases, first), halvings=(*saved.halvings, first))
-    checkpoint.save(path, made)
+    together.meet()  # all have read the checkpoint that is now replaced
+    checkpoint.save(path, made) if ranks.is_first() else None
     rate = max(made.phases[first].lrs)
     retries = [*run.manifest().get("retries", []), {**asdict(where), "back_to": asdict(saved.place), "new_lr": rate}]
     run.update_manifest(retries=retries)

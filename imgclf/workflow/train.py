@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgclf import __version__, locks, runs
+from imgclf import __version__, locks, ranks, runs
 from imgclf.config import dump
 from imgclf.console import Terminal, log_to, logger
 from imgclf.data.location import keep_out
@@ -18,7 +18,7 @@ from imgclf.results import phases
 from imgclf.results.multilabel import MultiEvaluation
 from imgclf.runs import Run
 from imgclf.schema import Config
-from imgclf.workflow import environment, tracking
+from imgclf.workflow import environment, together, tracking
 from imgclf.workflow.evaluate import Figures
 from imgclf.workflow.events import Events, lines
 
@@ -88,16 +88,22 @@ def train(
     """
     from imgclf.training import archs, network, scores
 
-    terminal = terminal or Terminal(quiet=True)
+    terminal = together.voice(terminal)
     network.check_trust(cfg, trust)
     scores.metric_names(cfg)  # a typo leaves no run folder behind
     keep_out(cfg, runs_dir, "--runs-dir")
-    heard = listen(cfg, events, terminal)
-    manifest = {"command": command, **environment.facts()}
-    run = runs.create(runs_dir, name or runs.new_name(runs_dir, archs.resolve(cfg).name), dump(cfg), manifest)
-    terminal.note(f"run: {run.path}")
-    with locks.held(run.path), logged(run), runs.recorded(run):
-        return go(cfg, run, terminal, command, heard)
+    manifest = {"command": command, "processes": ranks.world(), **environment.facts()}
+
+    def create() -> Run:
+        named = name or runs.new_name(runs_dir, archs.resolve(cfg).name)
+        return runs.create(runs_dir, named, dump(cfg), manifest)
+
+    with together.joined(cfg):
+        heard = listen(cfg, events, terminal)
+        run = together.from_first(create)
+        terminal.note(f"run: {run.path}")
+        with locks.held(run.path), logged(run), runs.recorded(run):
+            return go(cfg, run, terminal, command, heard)
 
 
 def listen(cfg: Config, events: Path | None, terminal: Terminal) -> Events:
@@ -107,7 +113,8 @@ def listen(cfg: Config, events: Path | None, terminal: Terminal) -> Events:
         UserError: for a file that cannot be written, or a tracker that is not installed.
     """
     tracking.wanted(cfg)
-    return Events(terminal, {f"--events {events}": lines(events, cfg, terminal)} if events else {})
+    heard = events if ranks.is_first() else None
+    return Events(terminal, {f"--events {events}": lines(heard, cfg, terminal)} if heard else {})
 
 
 def go(
@@ -119,7 +126,7 @@ def go(
         UserError: as ``train`` does; for a checkpoint also ``ModelError`` or ``DataError`` if data or plan are others.
     """
     started = time.perf_counter()
-    events.listeners |= tracking.listeners(cfg, run)
+    events.listeners |= tracking.listeners(cfg, run) if ranks.is_first() else {}
     with events.until_the_end():
         events.tell(
             "start", run=run.name, run_dir=run.path, resumed=resumed is not None, pid=os.getpid(), command=command,
@@ -150,14 +157,7 @@ def _train(
     data = s.data.dataset
     if resumed:
         fitting.check_same(s, resumed, run)
-    runs.write_text(run.file(runs.SPLIT), s.data.split_csv)
-    run.update_manifest(
-        status="running", pid=os.getpid(),
-        data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings,
-        classes=len(data.classes), arch=s.arch.name,
-        pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),
-        precision=s.hardware.precision,
-    )  # fmt: skip
+    _record(run, s) if ranks.is_first() else None
     s.announce()
     highest_lr = resumed.lr if resumed else rates.choose(s, run, events)
     plan = s.plan(highest_lr)
@@ -167,6 +167,7 @@ def _train(
     events.tell("plan", **_planned(s, plan))
     with s.explained(run):
         fitted = fitting.fit(s, run, plan, highest_lr, resumed, events)
+        together.part()
         evaluation = keeping.judge(run, s, fitted, terminal, command)
     status: runs.Status = "interrupted" if fitted.interrupted else "finished"
     assert fitted.best is not None
@@ -190,9 +191,25 @@ def _planned(s: Any, plan: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _record(run: Run, s: Any) -> None:
+    """Write down what a run is made of, before its first step."""
+    data = s.data.dataset
+    runs.write_text(run.file(runs.SPLIT), s.data.split_csv)
+    run.update_manifest(
+        status="running", pid=os.getpid(),
+        data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings,
+        classes=len(data.classes), arch=s.arch.name,
+        pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),
+        precision=s.hardware.precision,
+    )  # fmt: skip
+
+
 @contextlib.contextmanager
 def logged(run: Run) -> Iterator[None]:
-    """Keep what the user is told, and how it ended, in the run's log."""
+    """Keep what the user is told, and how it ended, in the run's log; of several processes the first does."""
+    if not ranks.is_first():
+        yield
+        return
     handler = log_to(run.file(runs.LOG))
     logger.info("imgclf %s: %s", __version__, " ".join(sys.argv))
     try:

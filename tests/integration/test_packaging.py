@@ -63,6 +63,7 @@ def test_metadata(wheel):
         "onnx",
         "parquet",
         "timm",
+        "distributed",
         "tensorboard",
         "wandb",
         "mlflow",
