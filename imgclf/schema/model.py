@@ -1,5 +1,6 @@
 """The keys under ``model``."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -30,7 +31,6 @@ class ModelConfig(Section):
     )
     custom_head: str | None = Field(
         None,
-        pattern=f"^{FORM}$",
         description="a head of your own: the import path package.module:function of what makes it, called with the "
         "number of features and of classes; runs only with --trust. The other head keys have no effect then",
     )
@@ -60,6 +60,10 @@ class ModelConfig(Section):
     def _makes_a_network(self) -> "ModelConfig":
         if self.cut == 0:
             raise ValueError("model.cut is 0: no body would be left; -2 is the usual place")
+        if self.custom_head is not None and not re.fullmatch(FORM, self.custom_head):
+            raise ValueError(
+                f"model.custom_head: '{self.custom_head}' is no import path such as package.module:function"
+            )
         unused = [f"model.{k}" for k in HEAD if getattr(self, k) != type(self).model_fields[k].default]
         if self.custom_head is not None and unused:
             raise ValueError(f"{', '.join(unused)}: without effect beside model.custom_head; leave it out")

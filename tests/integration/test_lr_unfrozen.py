@@ -163,3 +163,12 @@ def test_a_found_rate_is_recorded_with_its_reason(images, tmp_path, whole):
     kept = run.manifest()["learning_rates"]["lr"]
     assert kept["value"] == chosen and kept["reason"] and len(kept["suggestions"]) == 4
     assert [name for name, _ in rates.facts(run)] == ["learning rate", "learning rate, unfrozen"]
+
+
+def test_the_sweep_leaves_no_trace(images, whole, tmp_path):
+    """A run that is given what the other one found ends with the same bits: the sweep between changed nothing."""
+    found = json.loads((whole / "lr_find_unfrozen.json").read_text())["chosen"]
+    given = ["--lr", "0.003", "--set", f"train.lr_unfrozen={found}"]
+    done = run_here("train", "-d", images, *SMALL, *given, "--name", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    same(tmp_path / "runs" / "run", whole)

