@@ -146,7 +146,7 @@ def checkpoints(run: Path, process: subprocess.Popen, n: int) -> None:
 @pytest.mark.slow
 def test_killed_stopped_and_resumed_equals_the_undisturbed_run(images, tmp_path):
     """All processes killed, then one killed, then Ctrl-C: what is resumed ends with the bits of a run never stopped."""
-    options = ["-d", images, *OPTIONS, "-b", "4", "-e", "3", "--devices", "2", "--name", "run"]
+    options = ["-d", images, *OPTIONS, "-b", "4", "-e", "8", "--devices", "2", "--name", "run"]
     (tmp_path / "whole").mkdir()
     done = run_command("train", *options, cwd=tmp_path / "whole", env={"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
