@@ -170,10 +170,10 @@ def test_killed_stopped_and_resumed_equals_the_undisturbed_run(images, tmp_path)
 
 def children(process: subprocess.Popen) -> list[int]:
     """The training processes a command has started, the first first."""
-    found = subprocess.run(
-        ["ps", "--ppid", str(process.pid), "-o", "pid=,args="], capture_output=True, text=True, check=True
-    )
-    return sorted(int(line.split()[0]) for line in found.stdout.splitlines() if "spawn_main" in line)
+    import psutil  # Accelerate needs it
+
+    found = psutil.Process(process.pid).children()
+    return sorted(child.pid for child in found if any("spawn_main" in part for part in child.cmdline()))
 
 
 def kill_all(process: subprocess.Popen) -> None:
