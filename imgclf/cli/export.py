@@ -8,11 +8,14 @@ import typer
 from imgclf.cli.options import DebugOption, JsonOption, QuietOption, RunsDirOption, TrustOption
 from imgclf.console import Terminal, table
 
+FORMATS = "onnx, safetensors, torch-export, torchscript or pkl; repeatable. [default: onnx]"
+NEEDS = {"torch-export": " --trust", "torchscript": " --trust"}
+
 
 def export_cli(
     run: Annotated[str | None, typer.Argument(help="Run folder or name; default: the newest finished run.")] = None,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", "-f", help="onnx, safetensors or pkl; repeatable. [default: onnx]")
+        list[str] | None, typer.Option("--format", "-f", help=FORMATS)
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the files; default: export/ in the run.")
@@ -39,6 +42,6 @@ def export_cli(
         for f in found["files"]
     ]  # fmt: skip
     terminal.result(found, table(None, ["format", "file", "size", "images", "same label", "max |Δp|"], rows))
-    onnx_or_tensors = [f["path"] for f in found["files"] if f["format"] != "pkl"]
-    if onnx_or_tensors:
-        terminal.note(f"next: imgclf verify {onnx_or_tensors[0]}   or   imgclf predict {onnx_or_tensors[0]} PHOTO…")
+    usable = [f"{f['path']}{NEEDS.get(f['format'], '')}" for f in found["files"] if f["format"] != "pkl"]
+    if usable:
+        terminal.note(f"next: imgclf verify {usable[0]}   or   imgclf predict {usable[0]} PHOTO…")

@@ -28,7 +28,7 @@ FORMATS = ("table", "csv", "jsonl", "json")
 
 
 def predict_cli(
-    model: Annotated[str, typer.Argument(help="Run, bundle folder, or exported .onnx or .safetensors file.")],
+    model: Annotated[str, typer.Argument(help="Run, bundle folder, or exported file.")],
     paths: Annotated[list[Path], typer.Argument(help="Image files and folders.")],
     format: Annotated[str, typer.Option("--format", "-f", help="table, csv, jsonl or json.")] = "table",  # noqa: A002
     top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Classes shown for each image.")] = None,

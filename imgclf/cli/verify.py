@@ -20,8 +20,12 @@ def verify_cli(
 
     Example: [bold]imgclf verify runs/my-run/export/model.onnx[/]
     """
-    from imgclf.shipping.verify import verify_golden
+    from imgclf.shipping.verify import RUN_CODE, verify_golden
 
+    terminal = Terminal(json, quiet)
     found = verify_golden(file, trust)
     difference = f", largest difference {found['parity']['max_abs_diff']:.1e}" if found["parity"] else ""
-    Terminal(json, quiet).result(found, f"{file}: checked {' and '.join(found['checked'])}{difference}: passed")
+    if "golden" not in found["checked"] and found["format"] in RUN_CODE:
+        way = "" if found["format"] == "pkl" else "; --trust loads it"
+        terminal.note(f"its answers were not checked: loading a {file.suffix} file can run code in it{way}")
+    terminal.result(found, f"{file}: checked {' and '.join(found['checked'])}{difference}: passed")

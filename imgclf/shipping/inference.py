@@ -17,18 +17,18 @@ import numpy as np
 from imgclf import runs
 from imgclf.data.images import SUFFIXES, Preprocess, decode
 from imgclf.errors import DataError, ModelError, UserError
-from imgclf.shipping import prediction
+from imgclf.shipping import graphs, prediction
 from imgclf.shipping.prediction import Prediction
 from imgclf.shipping.record import Task, check_classes, check_task, parse, preprocess_from
 
 if TYPE_CHECKING:
     import torch
 
-Format = Literal["bundle", "safetensors", "onnx"]
+Format = Literal["bundle", "safetensors"] | graphs.Format
 
 FORMS = (
     f"models are: a run folder or bundle folder (it holds {runs.WEIGHTS}), "
-    "a .safetensors or a .onnx file of `imgclf export`"
+    "a .safetensors, .onnx, .pt2 or .pt file of `imgclf export`"
 )
 
 
@@ -39,7 +39,7 @@ class Predictor:
     Attributes:
         name: Of the run folder or file.
         temperature: What the logits are divided by before the softmax (several labels: sigmoid); None where the file's
-            own answers are calibrated already (ONNX).
+            own answers are calibrated already (a finished graph).
         forward: uint8 RGB images (N, S, S, 3) to float32 logits (N, C).
         task: ``multi``: an image has any number of labels.
         thresholds: For ``multi`` the least probability of each class at which an image has that label; else None.
@@ -57,7 +57,7 @@ class Predictor:
     network: "torch.nn.Sequential | None" = field(default=None, repr=False, compare=False)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """(N, S, S, 3) uint8 RGB to (N, C) float32, uncalibrated (ONNX: what the file's probabilities come from).
+        """(N, S, S, 3) uint8 RGB to (N, C) float32, uncalibrated (a graph: what its probabilities come from).
 
         Raises:
             ValueError: for another shape or type: scaling and normalising are this method's work, not the caller's.
@@ -119,11 +119,12 @@ class Predictor:
 
 
 def load(model: str | Path, device: str = "cpu", trust: bool = False) -> Predictor:
-    """A model from a run folder, a bundle folder, a ``.safetensors`` or a ``.onnx`` file.
+    """A model from a run folder, a bundle folder, or a ``.safetensors``, ``.onnx``, ``.pt2`` or ``.pt`` file.
 
     Args:
         device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto``: a GPU if there is one.
-        trust: Whether to run the code that makes a custom head; without it such a model is refused.
+        trust: Whether to run code: what makes a custom head, and what torch's loaders may run in a ``.pt2`` or ``.pt``
+            file; without it such a model is refused.
 
     Raises:
         ModelError: if there is no such model, or it cannot be trusted to be whole.
@@ -138,9 +139,9 @@ def load(model: str | Path, device: str = "cpu", trust: bool = False) -> Predict
         raise ModelError(f"there is no model {path}", FORMS)
     if suffix == ".safetensors":
         return _from_bundle(path, "safetensors", device, trust)
-    if suffix == ".onnx":
-        return _from_onnx(path, device)
-    if suffix in (".pkl", ".pth", ".pt", ".pickle", ".ckpt"):
+    if suffix in graphs.FORMATS:
+        return _from_graph(path, device, trust)
+    if suffix in (".pkl", ".pth", ".pickle", ".ckpt"):
         raise ModelError(
             f"{path} is a pickle: loading one runs whatever code it holds", "use the run folder it was exported from"
         )
@@ -230,47 +231,19 @@ def _torch_device(name: str) -> "torch.device":
     return device
 
 
-def _from_onnx(path: Path, device: str) -> Predictor:
-    session = _onnx_session(path, device)
-    facts = session.get_modelmeta().custom_metadata_map
+def _from_graph(path: Path, device: str, trust: bool) -> Predictor:
+    graph = graphs.load(path, device, trust)
+    facts = graph.facts
     if not {"classes", "preprocess"} <= facts.keys():
         raise ModelError(f"{path} was not exported by imgclf: it does not say its classes and preprocessing", FORMS)
     classes = check_classes(parse(facts["classes"]))
     preprocess = preprocess_from(parse(facts["preprocess"]))
     task = parse(facts.get("task", '"single"'))
     thresholds = check_task(task, parse(facts.get("thresholds", "null")), len(classes))
-    _check_onnx(path, session, len(classes), preprocess.size)
+    graph.check(len(classes), preprocess.size)
+    form = graphs.FORMATS[path.suffix.lower()]
 
     def forward(images: np.ndarray) -> np.ndarray:
-        probs = session.run(["probs"], {"image": np.ascontiguousarray(images)})[0]
-        return prediction.logits_of(probs, task)
+        return prediction.logits_of(graph.run(images), task)
 
-    return Predictor(path.name, classes, preprocess, "onnx", None, forward, task, thresholds)
-
-
-def _onnx_session(path: Path, device: str) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as e:
-        raise ModelError("an ONNX file needs onnxruntime", 'pip install "imgclf[onnx]"') from e
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: the result is ours to report
-    wanted = "CPUExecutionProvider" if device in ("auto", "cpu") else "CUDAExecutionProvider"
-    if wanted not in onnxruntime.get_available_providers():
-        raise UserError(
-            f"this onnxruntime cannot use the device '{device}'", "pip install onnxruntime-gpu, or --device cpu"
-        )
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[wanted])
-    except Exception as e:  # its own exception classes share no base but Exception
-        raise ModelError(f"{path} is not a whole ONNX file: {str(e).splitlines()[0][:200]}") from e
-
-
-def _check_onnx(path: Path, session: Any, n_classes: int, side: int) -> None:
-    """Refuse a graph whose input or output is not the one promised."""
-    found_in = [(i.name, i.type, list(i.shape)[1:]) for i in session.get_inputs()]
-    found_out = [(o.name, o.type, list(o.shape)[1:]) for o in session.get_outputs()]
-    if found_in != [("image", "tensor(uint8)", [side, side, 3])] or found_out != [
-        ("probs", "tensor(float)", [n_classes])
-    ]:
-        raise ModelError(f"{path} is not a classifier of imgclf: it maps {found_in} to {found_out}")
+    return Predictor(path.name, classes, preprocess, form, None, forward, task, thresholds)

@@ -10,8 +10,15 @@ from imgclf.data.samples import Sample
 from imgclf.errors import ExportError, UserError, did_you_mean
 from imgclf.workflow import evaluate
 
-SUFFIXES = {"safetensors": ".safetensors", "onnx": ".onnx", "pkl": ".pkl"}
+SUFFIXES = {
+    "safetensors": ".safetensors",
+    "onnx": ".onnx",
+    "torch-export": ".pt2",
+    "torchscript": ".pt",
+    "pkl": ".pkl",
+}
 DEFAULT_FORMAT = "onnx"
+REHEARSED = ("safetensors", "onnx", "pkl")  # by `train --dry-run`: where one of torch's own fails, ONNX does too
 
 
 def export(

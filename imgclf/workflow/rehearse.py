@@ -70,16 +70,16 @@ def _ship(s: Any, folder: Path, lr: float, terminal: Terminal) -> dict[str, Any]
     """Save, reload and export what the two batches made; the code of a custom head has been run by then."""
     from imgclf.shipping import exporters, verify
     from imgclf.workflow import keeping
-    from imgclf.workflow.export import SUFFIXES, spread
+    from imgclf.workflow.export import REHEARSED, SUFFIXES, spread
 
     run = Run(folder)
     keeping.bundle_writer(run, s, lr)(s.learn)
     terminal.note(f"bundle: {run.file(runs.WEIGHTS).stat().st_size / 1e6:.1f} MB, saved and reloaded")
     images = spread(s.data.dataset.root, s.data.dataset.valid, 4)
     found: dict[str, Any] = {}
-    for name, suffix in SUFFIXES.items():
+    for name in REHEARSED:
         try:
-            file = exporters.export(folder, name, run.file(runs.EXPORT) / f"model{suffix}", trust=True)
+            file = exporters.export(folder, name, run.file(runs.EXPORT) / f"model{SUFFIXES[name]}", trust=True)
         except ExportError as e:
             found[name] = e.message
             terminal.note(f"export {name}: not possible here: {e.message}")

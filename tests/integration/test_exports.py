@@ -23,6 +23,7 @@ from imgclf.data.images import Preprocess
 from imgclf.errors import ExportError, ModelError
 from imgclf.shipping import bundle, exporters, inference, layers, verify
 from imgclf.shipping.exporters import pkl
+from imgclf.workflow.export import SUFFIXES
 
 CLASSES = ("zebra", "äpfel/birne", "cat 猫")  # not sorted, not ASCII, not a file name
 SIZE = 64
@@ -91,7 +92,7 @@ def pkl_file(model, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("fmt", exporters.FORMATS)
 def test_every_format_gives_the_models_answers(model, photos, tmp_path, fmt):
-    file = exporters.export(model, fmt, tmp_path / "out" / f"model.{fmt}")
+    file = exporters.export(model, fmt, tmp_path / "out" / f"model{SUFFIXES[fmt]}")
     result = verify.check(file, fmt, model, photos)
     assert result.passed and result.n_images == len(photos) and result.max_abs_diff < 2e-5
     assert verify.verify_golden(file)["passed"]
@@ -105,7 +106,7 @@ def test_every_format_gives_the_models_answers(model, photos, tmp_path, fmt):
 def test_other_heads_and_resizing(photos, tmp_path, resize, head):
     model = make_model(tmp_path / "model", resize, temperature=1.7, **head)
     for fmt in ("onnx", "pkl"):
-        file = exporters.export(model, fmt, tmp_path / f"model.{fmt}")
+        file = exporters.export(model, fmt, tmp_path / f"model{SUFFIXES[fmt]}")
         assert verify.check(file, fmt, model, photos).passed, fmt
 
 

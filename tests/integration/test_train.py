@@ -188,18 +188,18 @@ def test_predict_formats_agree_on_folders(form, run, photos, work):
 @pytest.fixture(scope="module")
 def exported(run, work):
     pytest.importorskip("onnx")
-    done = run_here("export", run, *("-f", "onnx", "-f", "safetensors", "-f", "pkl"), "--json", cwd=work)
+    done = run_here("export", run, *("-f", "onnx", "-f", "safetensors", "-f", "torchscript", "-f", "pkl"), "--json", cwd=work)
     assert done.returncode == 0, done.stderr
     return done.json
 
 
 def test_every_export_gives_the_models_answers(exported, run):
-    assert [f["format"] for f in exported["files"]] == ["onnx", "safetensors", "pkl"]
+    assert [f["format"] for f in exported["files"]] == ["onnx", "safetensors", "torchscript", "pkl"]
     for file in exported["files"]:
         assert file["parity"]["passed"]
         assert file["parity"]["top1_agreement"] == 1.0
         assert file["parity"]["n_images"] == 15
-        assert Path(file["path"]).suffix in (".onnx", ".safetensors", ".pkl")
+        assert Path(file["path"]).suffix in (".onnx", ".safetensors", ".pt", ".pkl")
     sidecar = json.loads((run / "export" / "model.onnx.json").read_text())
     assert sidecar["parity"]["passed"]
 
@@ -215,15 +215,15 @@ def test_verify_accepts_a_copy_and_refuses_another_file(exported, run, work, tmp
     assert run_here("verify", tmp_path / "model.onnx", cwd=work).returncode == 5
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors"])
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "model.pt"])
 def test_exports_predict_and_evaluate_like_the_run(name, exported, run, photos, work):
     file = run / "export" / name
     ours, theirs = (
-        run_here("predict", m, photos / "disc", "--json", cwd=work).json["predictions"] for m in (run, file)
+        run_here("predict", m, photos / "disc", "--json", "--trust", cwd=work).json["predictions"] for m in (run, file)
     )
     assert [r["label"] for r in ours] == [r["label"] for r in theirs]
     assert [r["prob"] for r in ours] == pytest.approx([r["prob"] for r in theirs], abs=1e-4)
-    done = run_here("evaluate", file, "--json", cwd=work)
+    done = run_here("evaluate", file, "--json", "--trust", cwd=work)
     assert done.json["error_rate"] == json.loads((run / "eval" / "report.json").read_text())["error_rate"]
 
 

@@ -22,7 +22,7 @@ PAGES = [ROOT / "README.md", *DOCS]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 # `model.json` is a file of a run, `model.onnx` an export: names in backticks that look like keys.
-FILES = {runs.RECORD, runs.WEIGHTS, runs.LOG, "model.onnx", "model.onnx.json", "model.pkl"}
+FILES = {runs.RECORD, runs.WEIGHTS, runs.LOG, "model.onnx", "model.onnx.json", "model.pt", "model.pt2", "model.pkl"}
 METHODS = {"model.predict", "model.probs"}  # of the model in the Python examples
 
 

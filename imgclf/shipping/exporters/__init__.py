@@ -4,12 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imgclf.errors import ExportError, UserError, did_you_mean
-from imgclf.shipping.exporters import onnx, pkl, safetensors
+from imgclf.shipping.exporters import onnx, pkl, safetensors, torch_export, torchscript
 
 # Each takes a bundle (folder or file), the file to write, and whether a custom head's code may run; returns the file.
 FORMATS: dict[str, Callable[[Path, Path, bool], Path]] = {
     "safetensors": safetensors.export,
     "onnx": onnx.export,
+    "torch-export": torch_export.export,
+    "torchscript": torchscript.export,
     "pkl": pkl.export,
 }
 

@@ -1,16 +1,7 @@
-"""The model as one ONNX file that takes pixels and gives calibrated probabilities.
+"""The model as one ONNX file that takes pixels and gives calibrated probabilities: for other programs and languages."""
 
-Scaling, normalisation, temperature and softmax (for several labels an image: sigmoid) are in the graph, so that its
-users cannot get them wrong.
-"""
-
-import contextlib
 import importlib
 import io
-import json
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +11,10 @@ from torch import Tensor, nn
 from imgclf import runs
 from imgclf.errors import ExportError
 from imgclf.shipping import bundle as bundles
-from imgclf.shipping import layers
-from imgclf.shipping.record import Record
+from imgclf.shipping.exporters import pixels
 
 OPSET = 18  # of December 2022; read by onnxruntime from 1.14 on
 NAMES: dict[str, Any] = {"input_names": ["image"], "output_names": ["probs"], "opset_version": OPSET}
-
-
-class PixelsToProbs(nn.Module):
-    """uint8 RGB (N, H, W, 3) to calibrated probabilities (N, C) float32."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, net: nn.Module, record: Record) -> None:
-        super().__init__()
-        self.net = net
-        self.temperature = record.temperature
-        self.multi = record.task == "multi"
-        self.register_buffer("mean", torch.tensor(record.preprocess.mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(record.preprocess.std).view(1, -1, 1, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        logits = self.net(layers.model_input(image, self.mean, self.std)) / self.temperature
-        return torch.sigmoid(logits) if self.multi else torch.softmax(logits, 1)
 
 
 def export(bundle: Path, target: Path, trust: bool = False) -> Path:
@@ -55,8 +26,8 @@ def export(bundle: Path, target: Path, trust: bool = False) -> Path:
     """
     onnx = _need()
     net, record = bundles.load(bundle, trust)
-    proto = _convert(PixelsToProbs(net, record).eval(), record.preprocess.size)
-    onnx.helper.set_model_props(proto, _metadata(record))
+    proto = _convert(pixels.PixelsToProbs(net, record).eval(), record.preprocess.size)
+    onnx.helper.set_model_props(proto, pixels.metadata(record))
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as e:
@@ -75,9 +46,8 @@ def _need() -> Any:
 
 
 def _convert(model: nn.Module, side: int) -> Any:
-    # Two images, as torch.export takes a size of 1 for a constant.
-    example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
-    with _quiet():
+    example = pixels.example(side)
+    with pixels.quiet():
         try:
             return _plain(_by_program(model, example) if _has_new_exporter() else _by_trace(model, example))
         except Exception as e:  # torch raises its own of many kinds; the cause stays attached
@@ -123,29 +93,3 @@ def _plain(proto: Any) -> Any:
         if hasattr(part, "doc_string"):
             part.doc_string = ""
     return proto
-
-
-def _metadata(record: Record) -> dict[str, str]:
-    facts = {
-        "classes": list(record.classes),
-        "preprocess": record.preprocess.to_dict(),
-        "imgclf_version": record.imgclf_version,
-        "temperature": record.temperature,
-        "task": record.task,
-        "thresholds": record.cutoffs,
-    }
-    return {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints, warns and logs about its own inner workings; errors still raise."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    nowhere = io.StringIO()
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -11,6 +11,7 @@ from imgclf.data.images import Preprocess
 from imgclf.errors import ModelError
 from imgclf.shipping import bundle, exporters, inference, layers, verify
 from imgclf.shipping.record import Record
+from imgclf.workflow.export import SUFFIXES
 
 SIZE = 64
 GREY = Preprocess(SIZE, mean=(0.449,), std=(0.226,), channels=1)
@@ -51,12 +52,12 @@ def test_the_predictor_takes_rgb_and_greys_it_as_pillow_does(grey_net, grey_mode
         np.testing.assert_array_equal(predictor.logits(images), grey_net(x).numpy())
 
 
-@pytest.mark.parametrize("fmt", ["safetensors", "onnx", "pkl"])
+@pytest.mark.parametrize("fmt", exporters.FORMATS)
 def test_every_export_of_a_grey_model_gives_its_answers(grey_model, photos, tmp_path, fmt):
     if fmt == "onnx":
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
-    file = exporters.export(grey_model, fmt, tmp_path / f"model.{fmt}")
+    file = exporters.export(grey_model, fmt, tmp_path / f"model{SUFFIXES[fmt]}")
     parity = verify.check(file, fmt, grey_model, photos)
     assert parity.passed, parity
 

@@ -19,6 +19,7 @@ from imgclf.errors import ExportError, ModelError
 from imgclf.shipping import bundle, exporters, inference, prediction, verify
 from imgclf.shipping.record import Record
 from imgclf.shipping.verify import Tolerance, compare
+from imgclf.workflow.export import SUFFIXES
 
 TEMPERATURE = 0.03
 THRESHOLDS = (0.6, 0.35, 0.7)  # with it: no label, one or two; not always that of the highest probability
@@ -47,7 +48,7 @@ def exported(multi_model, tmp_path_factory):
             pytest.importorskip("onnxruntime")
             pytest.importorskip("onnxscript")
         if fmt not in made:
-            made[fmt] = exporters.export(multi_model, fmt, folder / f"model.{fmt}")
+            made[fmt] = exporters.export(multi_model, fmt, folder / f"model{SUFFIXES[fmt]}")
         return made[fmt]
 
     return export
@@ -181,7 +182,7 @@ def test_one_image_a_batch_and_an_export_agree(predictor, exported, photos, fmt)
 # exports
 
 
-@pytest.mark.parametrize("fmt", ["safetensors", "onnx", "pkl"])
+@pytest.mark.parametrize("fmt", exporters.FORMATS)
 def test_every_export_gives_the_same_answers(multi_model, exported, photos, fmt):
     file = exported(fmt)
     parity = verify.check(file, fmt, multi_model, photos)
