@@ -14,9 +14,7 @@ NEEDS = {"torch-export": " --trust", "torchscript": " --trust"}
 
 def export_cli(
     run: Annotated[str | None, typer.Argument(help="Run folder or name; default: the newest finished run.")] = None,
-    formats: Annotated[
-        list[str] | None, typer.Option("--format", "-f", help=FORMATS)
-    ] = None,
+    formats: Annotated[list[str] | None, typer.Option("--format", "-f", help=FORMATS)] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the files; default: export/ in the run.")
     ] = None,

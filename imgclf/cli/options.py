@@ -36,7 +36,8 @@ DebugOption = Annotated[
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Where run folders are.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 TrustOption = Annotated[
-    bool, typer.Option("--trust", help="Run the code that a custom head names or a model file holds.", show_default=False)
+    bool,
+    typer.Option("--trust", help="Run the code that a custom head names or a model file holds.", show_default=False),
 ]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images per step.")]
 

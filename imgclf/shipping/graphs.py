@@ -127,7 +127,7 @@ def _torch_graph(path: Path, module: Callable[[Any], Any], extra: dict[str, Any]
             probs = run(np.zeros((2, side, side, 3), np.uint8))
         except Exception as e:  # whatever the graph does with images it is not for
             raise ModelError(f"{path} does not take images of {side} px: {str(e).splitlines()[0][:200]}") from e
-        if (probs.shape, probs.dtype) != ((2, n_classes), np.float32):
+        if probs.shape != (2, n_classes) or probs.dtype != np.float32:
             raise ModelError(f"{path} answers 2 images with {probs.dtype} {probs.shape}, not float32 (2, {n_classes})")
 
     return Graph(facts, run, check)

@@ -188,7 +188,9 @@ def test_predict_formats_agree_on_folders(form, run, photos, work):
 @pytest.fixture(scope="module")
 def exported(run, work):
     pytest.importorskip("onnx")
-    done = run_here("export", run, *("-f", "onnx", "-f", "safetensors", "-f", "torchscript", "-f", "pkl"), "--json", cwd=work)
+    done = run_here(
+        "export", run, *("-f", "onnx", "-f", "safetensors", "-f", "torchscript", "-f", "pkl"), "--json", cwd=work
+    )
     assert done.returncode == 0, done.stderr
     return done.json
 

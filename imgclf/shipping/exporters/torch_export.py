@@ -1,4 +1,4 @@
-"""The model as a ``.pt2`` archive of ``torch.export``: for programs with torch and without imgclf, and for compilers."""
+"""The model as a ``.pt2`` archive of ``torch.export``, for programs with torch and for compilers."""
 
 import io
 from pathlib import Path

@@ -149,6 +149,6 @@ def test_a_model_torch_cannot_express_is_an_export_error(model, tmp_path, monkey
         raise RuntimeError("no such operator\nsecond line")
 
     monkeypatch.setattr("imgclf.shipping.exporters.pixels.PixelsToProbs.forward", refuse)
-    with pytest.raises(ExportError, match="no such operator$"):
+    with pytest.raises(ExportError, match=r"no such operator$"):
         exporters.export(model, fmt, tmp_path / f"m{SUFFIXES[fmt]}")
     assert not list(tmp_path.iterdir())
