@@ -13,7 +13,7 @@ from imgclf.results import answers, calibration, metrics, phases, plots, report,
 from imgclf.results.evaluate import Evaluation, Predictions
 from imgclf.results.multilabel import MultiEvaluation
 from imgclf.runs import Run
-from imgclf.shipping import bundle, inference, layers
+from imgclf.shipping import bundle, card, inference, layers
 from imgclf.shipping.record import Record
 from imgclf.training.ema import judged
 from imgclf.training.fit import Fitted
@@ -59,7 +59,8 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str
     predictions, found = evaluate.judge(raw, **chosen)
     found = replace(found, per_class=s.loaders.balance.annotate(found.per_class))
     metrics = {"accuracy": found.accuracy.to_dict(), "error_rate": found.error_rate, "ece": found.ece_after}
-    bundle.update(run.path, **chosen, metrics=metrics)
+    record = bundle.update(run.path, **chosen, metrics=metrics)
+    card.write(run.path, record, evaluate.report_data(found), data.root, [CHOSEN_HERE[data.task]])
     runs.write_json(run.file(runs.EVAL_REPORT), evaluate.report_data(found))
     runs.write_text(run.file(runs.PREDICTIONS), answers.to_csv(predictions))
     pictures = draw(run, predictions, found, data.root)

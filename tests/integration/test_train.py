@@ -94,11 +94,19 @@ def test_the_run_folder_is_complete(run):
     files = {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()}
     assert files == {
         "config.yaml", "manifest.json", "split.csv", "history.csv", "train.log", "model.safetensors", "model.json",
-        "last.ckpt", ".lock", "eval/report.json", "eval/predictions.csv", "report.html",
+        "last.ckpt", ".lock", "eval/report.json", "eval/predictions.csv", "report.html", "MODEL_CARD.md",
         "plots/confusion.png", "plots/history.png", "plots/reliability.png", "plots/top_losses.png",
     }  # fmt: skip
     for path in run.rglob("*.png"):
         Image.open(path).verify()
+
+
+def test_the_model_card_has_the_figures_of_the_report_and_no_places(run, photos):
+    card = (run / "MODEL_CARD.md").read_text(encoding="utf-8")
+    found = json.loads((run / "eval" / "report.json").read_text())["accuracy"]
+    assert f"| accuracy | {found['value']:.1%} | {found['low']:.1%} to {found['high']:.1%} |" in card
+    assert photos.name in card and str(photos.parent) not in card and str(run.parent) not in card
+    assert [line for line in card.splitlines() if Path.home().name in line.split("/")] == []
 
 
 def test_the_manifest_says_what_and_how(run, photos):
