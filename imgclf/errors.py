@@ -63,7 +63,7 @@ class ExportError(UserError):
 
 
 class GateError(UserError):
-    """A quality gate the model did not meet."""
+    """A quality gate the model did not meet. Raised after the result, which stays the only thing on stdout."""
 
     exit_code = EXIT_GATE
 

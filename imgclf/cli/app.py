@@ -6,13 +6,14 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from imgclf import ranks
 from imgclf.console import Terminal
-from imgclf.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, ToldElsewhere, UserError
+from imgclf.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, GateError, ToldElsewhere, UserError
 
 app = typer.Typer(
     name="imgclf",
@@ -136,6 +137,8 @@ def _told(error: UserError, terminal: Terminal, debug: bool) -> int:
         return error.exit_code
     if debug:
         traceback.print_exception(error)
+    if isinstance(error, GateError):
+        terminal = replace(terminal, json_mode=False)  # the result is on stdout already: one document, whole
     terminal.error(error)
     return error.exit_code
 

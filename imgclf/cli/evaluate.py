@@ -25,6 +25,28 @@ def evaluate_cli(
     split: Annotated[
         str | None, typer.Option("--split", help="train, valid or test, of the run's own data. [default: valid]")
     ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", "-k", min=1, help="Also: is the class among the k most probable?")
+    ] = None,
+    fail_under: Annotated[
+        float | None, typer.Option("--fail-under", metavar="ACCURACY", help="Exit code 6 if it is less, such as 0.92.")
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", help="What --fail-under looks at: value, or low, the interval's lower end. [default: value]"
+        ),
+    ] = None,
+    cross_fit: Annotated[
+        bool,
+        typer.Option("--cross-fit", help="Also: temperature and thresholds fitted on one half, judged on the other."),
+    ] = False,
+    abstain: Annotated[
+        float | None,
+        typer.Option(
+            "--abstain", metavar="RATE", help="Also: how many images are answered at that rate of wrong ones?"
+        ),
+    ] = None,
     runs_dir: RunsDirOption = Path("runs"),
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
@@ -37,9 +59,13 @@ def evaluate_cli(
 
     Example: [bold]imgclf evaluate my-run --data ~/other-photos[/]
     """
+    from imgclf.results import abstention, gate
+    from imgclf.results.evaluate import Evaluation
     from imgclf.results.tables import evaluation_tables
+    from imgclf.workflow.asked import Asked
     from imgclf.workflow.evaluate import evaluate, report_data
 
+    gate.check_options(fail_under, on)
     terminal = Terminal(json, quiet)
     found = evaluate(
         model,
@@ -50,5 +76,12 @@ def evaluate_cli(
         batch_size=batch_size,
         terminal=terminal,
         trust=trust,
+        asked=Asked(top_k, cross_fit, abstain),
     )
-    terminal.result(report_data(found), evaluation_tables(found))
+    asked = None if fail_under is None else gate.gate(found.accuracy, fail_under, on or "value")
+    more = {} if asked is None else {"gate": asked.to_dict()}
+    terminal.result({**report_data(found), **more}, evaluation_tables(found))
+    if asked is not None:
+        gate.enforce(asked, found.accuracy)
+    if isinstance(found, Evaluation) and found.abstention is not None:
+        abstention.enforce(found.abstention)

@@ -32,6 +32,12 @@ def predict_cli(
     paths: Annotated[list[Path], typer.Argument(help="Image files and folders.")],
     format: Annotated[str, typer.Option("--format", "-f", help="table, csv, jsonl or json.")] = "table",  # noqa: A002
     top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Classes shown for each image.")] = None,
+    abstain: Annotated[
+        float | None,
+        typer.Option(
+            "--abstain", metavar="RATE", help="Answer 'unknown' where more than RATE of the answers were wrong."
+        ),
+    ] = None,
     runs_dir: RunsDirOption = Path("runs"),
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
@@ -53,20 +59,28 @@ def predict_cli(
     from imgclf.workflow.evaluate import locate
 
     predictor = inference.load(locate(model, runs_dir), device, trust)
+    if abstain is not None:
+        rate, least = predictor.least_prob(abstain)
+        terminal.note(f"answers below probability {least:.4f} are 'unknown': at most {rate:g} of the others are wrong")
     files = inference.images_under(paths)
     if not files:
         raise DataError(f"no images under {', '.join(map(str, paths))}")
-    bad = _write(predictor, _rows(predictor, files, top_k, batch_size, terminal), format, terminal)
+    bad = _write(predictor, _rows(predictor, files, top_k, batch_size, abstain, terminal), format, terminal)
     if bad:
         terminal.warn(f"{bad} of {len(files)} files could not be read")
         raise typer.Exit(DataError.exit_code)
 
 
 def _rows(
-    predictor: "Predictor", files: list[Path], top_k: int | None, batch_size: int, terminal: Terminal
+    predictor: "Predictor",
+    files: list[Path],
+    top_k: int | None,
+    batch_size: int,
+    abstain: float | None,
+    terminal: Terminal,
 ) -> Iterator[dict[str, Any]]:
     with terminal.progress("predicting", len(files)) as step:
-        for answer in predictor.predict(files, batch_size):
+        for answer in predictor.predict(files, batch_size, abstain=abstain):
             step()
             yield answer.to_row(predictor.classes, top_k)
 
@@ -112,7 +126,13 @@ def _write_csv(predictor: "Predictor", rows: Iterator[dict[str, Any]]) -> int:
 def _cells(row: dict[str, Any]) -> list[Any]:
     if "error" in row:
         return [row["path"], f"unreadable: {row['error']}", "", ""]
-    return [row["path"], row["label"], f"{row['prob']:.3f}", _shown(list(row["probs"].items())[1:3])]
+    others = list(row["probs"].items())
+    return [
+        row["path"],
+        row["label"],
+        f"{row['prob']:.3f}",
+        _shown(others[:2] if row.get("abstained") else others[1:3]),
+    ]
 
 
 def _cells_of_several(row: dict[str, Any]) -> list[Any]:

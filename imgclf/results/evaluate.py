@@ -6,11 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from imgclf.errors import DataError, ModelError
+from imgclf.errors import DataError, ModelError, UserError
 from imgclf.results import calibration, metrics, multilabel
+from imgclf.results.abstention import Abstention
 from imgclf.results.metrics import Interval
 
 MOST_CONFUSION = 1000  # classes
+# In the JSON where there are more than five classes, or where they were asked for.
+IF_THERE = frozenset(["top5_accuracy", "top_k_accuracy", "abstention", "cross_fit"])
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Evaluation:
     error_rate: float
     top5_accuracy: Interval | None
     macro_f1: float
+    macro_f1_interval: Interval
     valid_loss: float
     majority_baseline: Interval
     ece_before: float | None
@@ -69,11 +73,18 @@ class Evaluation:
     most_confused: list[dict[str, Any]]
     top_losses: list[dict[str, Any]]
     warnings: list[str]
+    top_k_accuracy: tuple[int, Interval] | None = None
+    abstention: Abstention | None = None
+    cross_fit: Any = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON-ready values; ``top5_accuracy`` only where there are more than five classes."""
+        """The fields as JSON-ready values; those ``IF_THERE`` only where there is something to say."""
         data = {**asdict(self), "classes": list(self.classes)}
-        return {key: value for key, value in data.items() if key != "top5_accuracy" or value is not None}
+        asked = {"abstention": self.abstention, "cross_fit": self.cross_fit}
+        data |= {key: None if value is None else value.to_dict() for key, value in asked.items()}
+        if self.top_k_accuracy is not None:
+            data["top_k_accuracy"] = {"k": self.top_k_accuracy[0], **asdict(self.top_k_accuracy[1])}
+        return {key: value for key, value in data.items() if key not in IF_THERE or value is not None}
 
 
 def evaluate(predictions: Predictions, top_losses: int = 20) -> "Evaluation | multilabel.MultiEvaluation":
@@ -95,14 +106,17 @@ def evaluate(predictions: Predictions, top_losses: int = 20) -> "Evaluation | mu
 def _single(predictions: Predictions, top_losses: int) -> Evaluation:
     probs, targets, classes = predictions.probs, predictions.targets, predictions.classes
     accuracy = metrics.accuracy(probs, targets)
+    macro_f1 = metrics.macro_f1_interval(probs, targets)
     every = range(len(classes))
-    majority = metrics.wilson(int(np.bincount(targets).max()), len(targets))
+    support = np.bincount(targets, minlength=len(classes))
+    majority = metrics.wilson(int(support.max()), len(targets))
     return Evaluation(
         n=len(targets),
         accuracy=accuracy,
         error_rate=1 - accuracy.value,
         top5_accuracy=metrics.top_k_accuracy(probs, targets) if len(classes) > 5 else None,
-        macro_f1=metrics.macro_f1(probs, targets),
+        macro_f1=macro_f1.value,
+        macro_f1_interval=macro_f1,
         valid_loss=float(metrics.losses(calibration.softmax(predictions.logits), targets).mean()),
         majority_baseline=majority,
         ece_before=_ece_before(predictions),
@@ -112,8 +126,22 @@ def _single(predictions: Predictions, top_losses: int) -> Evaluation:
         confusion=metrics.confusion(probs, targets, every) if len(classes) <= MOST_CONFUSION else None,
         most_confused=metrics.most_confused(probs, targets, classes),
         top_losses=_top_losses(predictions, probs, top_losses),
-        warnings=_warnings(accuracy, majority, np.bincount(targets, minlength=len(classes)), classes),
+        warnings=_warnings(accuracy, majority, support, classes),
     )
+
+
+def top_k(predictions: Predictions, k: int) -> tuple[int, Interval]:
+    """How often the right class is among the ``k`` most probable ones.
+
+    Raises:
+        UserError: for several labels an image, or a ``k`` that every answer meets.
+    """
+    if predictions.task == "multi":
+        raise UserError("--top-k: with several labels an image no single class is the right one", "see mAP and F1")
+    most = len(predictions.classes) - 1
+    if not 1 <= k <= most:
+        raise UserError(f"--top-k {k}: with {most + 1} classes it says something from 1 to {most}")
+    return k, metrics.top_k_accuracy(predictions.probs, predictions.targets, k)
 
 
 def _check(predictions: Predictions) -> None:
@@ -164,4 +192,4 @@ def _warnings(accuracy: Interval, majority: Interval, support: np.ndarray, class
     if missing:
         names = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
         found.append(f"{len(missing)} of {len(classes)} classes have no image here and are not judged: {names}")
-    return found
+    return found + metrics.few_images(classes, support.tolist(), "classes")

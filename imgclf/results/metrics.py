@@ -4,15 +4,17 @@ Letters in the shapes: N images, C classes. ``probs`` (N, C) rows sum to 1; ``ta
 numbers; the prediction is the most probable class (the first of several equal ones).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from math import nan, sqrt
+from math import isnan, nan, sqrt
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 FEW_IMAGES = 30  # below, an interval is too wide to say much
+FEW_OF_CLASS = 10  # below, the figures of one class say next to nothing: one image more or less is a tenth
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def accuracy(probs: np.ndarray, targets: np.ndarray) -> Interval:
 
 
 def top_k_accuracy(probs: np.ndarray, targets: np.ndarray, k: int = 5) -> Interval:
-    """The share of images whose class is among the ``k`` most probable ones."""
+    """The share of images whose class is among the ``k`` most probable ones (top-k accuracy)."""
     given = probs[np.arange(len(targets)), targets][:, None]
     earlier = np.arange(probs.shape[1]) < targets[:, None]  # of equal ones the first classes rank first
     rank = (probs > given).sum(1) + ((probs == given) & earlier).sum(1)
@@ -75,6 +77,62 @@ def macro_f1(probs: np.ndarray, targets: np.ndarray) -> float:
     from sklearn.metrics import f1_score
 
     return float(f1_score(targets, probs.argmax(1), average="macro", zero_division=0))
+
+
+def macro_f1_interval(probs: np.ndarray, targets: np.ndarray) -> Interval:
+    """The macro F1 with its bootstrap interval."""
+    answered = probs.argmax(1)
+    right, c = answered == targets, probs.shape[1]
+
+    def of_weighted(images: np.ndarray) -> float:
+        there, given = (np.bincount(of, images, c) for of in (targets, answered))
+        return mean_f1(np.bincount(targets[right], images[right], c), there + given)
+
+    low, high = bootstrap(of_weighted, len(targets))
+    return Interval(macro_f1(probs, targets), low, high, len(targets))
+
+
+def mean_f1(tp: np.ndarray, there_and_given: np.ndarray) -> float:
+    """The mean F1 of the classes that occur; NaN if none does.
+
+    Args:
+        tp: (C,) how often each class was rightly given.
+        there_and_given: (C,) how often it is there plus how often it was given.
+    """
+    occur = there_and_given > 0
+    return float((2 * tp[occur] / there_and_given[occur]).mean()) if occur.any() else nan
+
+
+def bootstrap(
+    statistic: Callable[[np.ndarray], float], n: int, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of a figure of N images (Efron 1979), from 1,000 seeded resamples.
+
+    Args:
+        statistic: The figure, given how often each image is drawn, (N,); resamples it is NaN for are passed over.
+
+    Where every image gives the same, as where all answers are right, so do all resamples, and the interval is a point.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = (np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(RESAMPLES))
+    values = [value for value in map(statistic, drawn) if not isnan(value)]
+    if not values:
+        return nan, nan
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def few_images(names: Sequence[str], support: Sequence[int], what: str) -> list[str]:
+    """A warning, if there are classes whose figures rest on a handful of images; those without any are no matter here.
+
+    Args:
+        what: They are: ``classes`` or ``labels``.
+    """
+    few = [f"{name} ({n})" for name, n in zip(names, support, strict=True) if 0 < n < FEW_OF_CLASS]
+    if not few:
+        return []
+    shown = ", ".join(few[:5]) + (" …" if len(few) > 5 else "")
+    return [f"{len(few)} of {len(names)} {what} have fewer than {FEW_OF_CLASS} images, marked few: {shown}"]
 
 
 def confusion(probs: np.ndarray, targets: np.ndarray, chosen: Sequence[int]) -> list[list[int]]:

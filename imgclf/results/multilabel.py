@@ -39,6 +39,7 @@ class MultiEvaluation:
     accuracy_multi: float
     mean_ap: float
     macro_f1: float
+    macro_f1_interval: Interval
     micro_f1: float
     hamming_loss: float
     valid_loss: float
@@ -48,10 +49,13 @@ class MultiEvaluation:
     per_class: list[dict[str, Any]]
     top_losses: list[dict[str, Any]]
     warnings: list[str]
+    cross_fit: Any = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values, ``mean_ap`` as ``mAP``; null where there is no number."""
         fields = {("mAP" if key == "mean_ap" else key): value for key, value in asdict(self).items()}
+        asked = fields.pop("cross_fit")
+        fields |= {} if asked is None else {"cross_fit": self.cross_fit.to_dict()}
         return dict(finite(fields))
 
 
@@ -62,6 +66,7 @@ def evaluate(predictions: "Predictions", top_losses: int) -> MultiEvaluation:
     accuracy = metrics.wilson(int((given == targets).all(1).sum()), len(targets))
     rows = per_class(probs, targets, predictions.classes, predictions.thresholds)
     wrong = float((given != targets).mean())
+    macro_f1 = macro_f1_interval(given, targets)
     plain = None if predictions.temperature is None else calibration.sigmoid(predictions.logits)
     return MultiEvaluation(
         n=len(targets),
@@ -69,7 +74,8 @@ def evaluate(predictions: "Predictions", top_losses: int) -> MultiEvaluation:
         error_rate=1 - accuracy.value,
         accuracy_multi=1 - wrong,
         mean_ap=_mean([row["ap"] for row in rows if row["ap"] is not None]),
-        macro_f1=_mean([row["f1"] for row in rows if row["tp"] + row["fp"] + row["fn"]]),
+        macro_f1=macro_f1.value,
+        macro_f1_interval=macro_f1,
         micro_f1=_micro_f1(rows),
         hamming_loss=wrong,
         valid_loss=float(losses(predictions.logits, targets).mean()),
@@ -121,6 +127,18 @@ def average_precision(probs: np.ndarray, there: np.ndarray) -> float | None:
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(there, probs)) if there.any() else None
+
+
+def macro_f1_interval(given: np.ndarray, targets: np.ndarray) -> Interval:
+    """The mean F1 of the labels that occur or are given, (N, C) bool each, with its bootstrap interval over images."""
+    tp = (given & targets).astype(np.float64)
+    either = given.astype(np.float64) + targets
+
+    def of_weighted(images: np.ndarray) -> float:
+        return metrics.mean_f1(images @ tp, images @ either)
+
+    low, high = metrics.bootstrap(of_weighted, len(targets))
+    return Interval(of_weighted(np.ones(len(targets))), low, high, len(targets))
 
 
 def losses(logits: np.ndarray, targets: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -176,4 +194,4 @@ def _warnings(n: int, rows: Sequence[dict[str, Any]]) -> list[str]:
     if missing:
         shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
         found.append(f"{len(missing)} of {len(rows)} labels have no image here and so no AP: {shown}")
-    return found
+    return found + metrics.few_images([row["class"] for row in rows], [row["n"] for row in rows], "labels")

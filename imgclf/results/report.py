@@ -11,7 +11,7 @@ from typing import Any
 from imgclf.console import cell
 from imgclf.results.lettering import NONE
 from imgclf.results.metrics import wilson
-from imgclf.results.tables import training_columns, worst_classes, worst_labels
+from imgclf.results.tables import images, training_columns, worst_classes, worst_labels
 from imgclf.runs import write_text
 
 PAIRS = 15  # most confused pairs listed
@@ -21,6 +21,7 @@ CAPTIONS = {
     "confusion": "Which class was taken for which",
     "labels": "How well each label is found",
     "reliability": "Is it right as often as it says?",
+    "risk_coverage": "How many answers are wrong if the model may say 'I don't know'",
     "top_losses": "The images with the highest loss",
     "lr_find": "Learning-rate finder",
     "lr_find_unfrozen": "Learning-rate finder, all layers training, after the frozen phase",
@@ -158,7 +159,7 @@ def _figures(evaluation: dict[str, Any]) -> str:
             (
                 "macro F1",
                 _number(evaluation["macro_f1"]),
-                "every label counts the same" if "mAP" in evaluation else "every class counts the same",
+                _interval(evaluation["macro_f1_interval"]) if "macro_f1_interval" in evaluation else "",
             )
         )
     before = evaluation.get("ece_before")
@@ -226,7 +227,7 @@ def _classes(rows: Iterable[dict[str, Any]]) -> str:
         recall = wilson(round(row["recall"] * row["n"]), row["n"])
         between = f"{recall.low:.2f}–{recall.high:.2f}"
         share, precision, f1 = (_number(row[key]) for key in ("recall", "precision", "f1"))
-        cells.append([row["class"], row["n"], share, between, precision, f1, *(show(row) for show in more.values())])
+        cells.append([row["class"], images(row), share, between, precision, f1, *(show(row) for show in more.values())])
     names = ["class", "n", "recall", "95 % interval", "precision", "F1", *more]
     return _table(names, cells, numeric=set(range(1, len(names))))
 
@@ -237,7 +238,7 @@ def _labels(rows: Iterable[dict[str, Any]]) -> str:
     rows = list(rows)
     more = training_columns(rows)
     cells = [
-        [row["class"], row["n"], *(_number(row[key]) for key in figures), *(row[key] for key in counts)]
+        [row["class"], images(row), *(_number(row[key]) for key in figures), *(row[key] for key in counts)]
         + [show(row) for show in more.values()]
         for row in rows
     ]

@@ -9,9 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from imgclf.console import cell, table
+from imgclf.results.abstention import Abstention, sentence
+from imgclf.results.crossfit import STILL, CrossFit
 from imgclf.results.evaluate import Evaluation
 from imgclf.results.lettering import NONE
-from imgclf.results.metrics import Interval
+from imgclf.results.metrics import FEW_OF_CLASS, Interval
 from imgclf.results.multilabel import MultiEvaluation
 
 MOST_CLASSES, WORST = 20, 10
@@ -24,6 +26,8 @@ def evaluation_tables(evaluation: Evaluation | MultiEvaluation) -> Group:
     parts = [
         headline(evaluation),
         _labels(evaluation.per_class) if several else _classes(evaluation.per_class),
+        _cross_fitted(evaluation.cross_fit),
+        None if isinstance(evaluation, MultiEvaluation) else _abstaining(evaluation.abstention),
         None if isinstance(evaluation, MultiEvaluation) else _confused(evaluation.most_confused),
         _top_losses(evaluation.top_losses),
         _warnings(evaluation.warnings),
@@ -37,9 +41,12 @@ def headline(evaluation: Evaluation | MultiEvaluation) -> Text:
     if isinstance(evaluation, MultiEvaluation):
         return _headline_of_several(evaluation)
     first = f"accuracy {with_interval(evaluation.accuracy)}, error rate {evaluation.error_rate:.3f}"
-    lines = [f"macro F1 {evaluation.macro_f1:.3f}"]
+    lines = [f"macro F1 {with_interval(evaluation.macro_f1_interval)}"]
     if evaluation.top5_accuracy is not None:
         lines.append(f"top-5 accuracy {with_interval(evaluation.top5_accuracy)}")
+    if evaluation.top_k_accuracy is not None:
+        k, found = evaluation.top_k_accuracy
+        lines.append(f"top-{k} accuracy {with_interval(found)}")
     lines.append(_calibration(evaluation))
     return Text.assemble((first, "bold"), *(f"\n{line}" for line in lines))
 
@@ -48,6 +55,8 @@ def _headline_of_several(evaluation: MultiEvaluation) -> Text:
     lines = [
         f"mAP {_figure(evaluation.mean_ap)}, macro F1 {_figure(evaluation.macro_f1)}, "
         f"micro F1 {_figure(evaluation.micro_f1)}",
+        f"95 % interval of macro F1 {_figure(evaluation.macro_f1_interval.low)}–"
+        f"{_figure(evaluation.macro_f1_interval.high)}",
         f"right label decisions {evaluation.accuracy_multi:.3f}",
         _calibration(evaluation),
     ]
@@ -77,11 +86,16 @@ def _classes(rows: list[dict[str, Any]]) -> RenderableType:
     figures = [[f"{row[key]:.3f}" for key in ("precision", "recall", "f1")] for row in rows]
     more = training_columns(rows)
     cells = [
-        [row["class"], row["n"], *cells, *(show(row) for show in more.values())]
+        [row["class"], images(row), *cells, *(show(row) for show in more.values())]
         for row, cells in zip(rows, figures, strict=True)
     ]
     names = ["class", "n", "precision", "recall", "F1", *more]
     return _right(table(title, names, cells), range(1, len(names)))
+
+
+def images(row: dict[str, Any]) -> str:
+    """How many images a class has, marked where its figures rest on a handful."""
+    return f"few {row['n']}" if 0 < row["n"] < FEW_OF_CLASS else str(row["n"])
 
 
 def worst_classes(rows: Sequence[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]], str]:
@@ -113,11 +127,42 @@ def _labels(rows: list[dict[str, Any]]) -> RenderableType:
     figures = [[_figure(row[key]) for key in ("ap", "f1", "precision", "recall", "threshold")] for row in rows]
     more = training_columns(rows)
     cells = [
-        [row["class"], row["n"], *cells, *(show(row) for show in more.values())]
+        [row["class"], images(row), *cells, *(show(row) for show in more.values())]
         for row, cells in zip(rows, figures, strict=True)
     ]
     columns = ["label", "n", "AP", "F1", "precision", "recall", "threshold", *more]
     return _right(table(title, columns, cells), range(1, len(columns)))
+
+
+def _cross_fitted(found: CrossFit | None) -> RenderableType | None:
+    """The figures as reported beside those without the luck of having been fitted on the same images."""
+    if found is None:
+        return None
+    rows = [
+        [name.replace("_", " "), _plain_or_interval(found.reported[name]), _plain_or_interval(honest)]
+        for name, honest in found.cross_fitted.items()
+    ]
+    made = table(
+        "Cross-fitted: fitted on one half, judged on the other", ["figure", "as reported", "cross-fitted"], rows
+    )
+    temperatures = " and ".join(f"{t:.3f}" for t in found.temperatures)
+    return Group(made, Text(f"{STILL} Temperatures: {temperatures}."))
+
+
+def _plain_or_interval(figure: Interval | float) -> str:
+    return with_interval(figure) if isinstance(figure, Interval) else _figure(figure)
+
+
+def _abstaining(found: Abstention | None) -> RenderableType | None:
+    if found is None:
+        return None
+    where = (
+        "chosen on these images" if found.chosen_here else f"chosen on the validation images for {found.choice.rate:g}"
+    )
+    which = (
+        f"--abstain {found.rate:g}, {where}" if found.reached else f"--abstain {found.rate:g} is out of reach; the best"
+    )
+    return Text(f"{which}: {sentence(found.choice)}")
 
 
 def _confused(pairs: list[dict[str, Any]]) -> RenderableType | None:

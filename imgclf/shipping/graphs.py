@@ -92,7 +92,7 @@ def _onnx_session(path: Path, device: str) -> Any:
         raise ModelError(f"{path} is not a whole ONNX file: {str(e).splitlines()[0][:200]}") from e
 
 
-NAMES = ("classes", "preprocess", "task", "thresholds")
+NAMES = ("classes", "preprocess", "task", "thresholds", "abstention")
 
 
 def _torch_export(path: Path) -> Graph:

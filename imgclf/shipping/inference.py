@@ -17,6 +17,7 @@ import numpy as np
 from imgclf import runs
 from imgclf.data.images import SUFFIXES, Preprocess, decode
 from imgclf.errors import DataError, ModelError, UserError
+from imgclf.results.abstention import Known, stored, threshold_for
 from imgclf.shipping import graphs, prediction
 from imgclf.shipping.prediction import Prediction
 from imgclf.shipping.record import Task, check_classes, check_task, parse, preprocess_from
@@ -43,6 +44,7 @@ class Predictor:
         forward: uint8 RGB images (N, S, S, 3) to float32 logits (N, C).
         task: ``multi``: an image has any number of labels.
         thresholds: For ``multi`` the least probability of each class at which an image has that label; else None.
+        abstention: Rates of wrong answers, rising, each with the least probability of an answer to give.
         network: ``Sequential(body, head)`` behind ``forward``; None for a file that is a finished graph.
     """
 
@@ -55,6 +57,18 @@ class Predictor:
     task: Task = "single"
     thresholds: tuple[float, ...] | None = None
     network: "torch.nn.Sequential | None" = field(default=None, repr=False, compare=False)
+    abstention: Known = ()
+
+    def least_prob(self, rate: float) -> tuple[float, float]:
+        """For at most that rate of wrong answers: the rate recorded, no higher than this, and its least probability.
+
+        Raises:
+            UserError: for several labels an image, or a rate that is no share.
+            ModelError: if the validation images did not vouch for so low a rate.
+        """
+        if self.task == "multi":
+            raise UserError("--abstain: with several labels an image each label has a threshold of its own already")
+        return threshold_for(self.abstention, rate)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(N, S, S, 3) uint8 RGB to (N, C) float32, uncalibrated (a graph: what its probabilities come from).
@@ -79,6 +93,7 @@ class Predictor:
         batch_size: int = 64,
         workers: int | None = None,
         full_decode: bool = False,
+        abstain: float | None = None,
     ) -> Iterator[Prediction]:
         """The answers for files, in their order, one after another in constant memory.
 
@@ -88,7 +103,13 @@ class Predictor:
         Args:
             workers: Threads that decode; None: one for each core, at most 8.
             full_decode: Decode JPEGs at full size, as other programs do, and not only as finely as the model needs.
+            abstain: The highest rate of wrong answers: less sure ones get the label ``unknown``; None: all are given.
         """
+        if abstain is not None:
+            least = self.least_prob(abstain)[1]
+            answers = self.predict(paths, batch_size, workers, full_decode)
+            yield from (answer.withheld_below(least) for answer in answers)
+            return
         workers = workers or min(8, os.cpu_count() or 1)
         waiting = map(Path, paths)
         with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
@@ -196,8 +217,9 @@ def _from_bundle(path: Path, form: Format, device: str, trust: bool) -> Predicto
     forward = _torch_forward(net, record.preprocess, device)
     name = path.resolve().name
     return Predictor(
-        name, record.classes, record.preprocess, form, record.temperature, forward, record.task, record.cutoffs, net
-    )
+        name, record.classes, record.preprocess, form, record.temperature, forward, record.task, record.cutoffs, net,
+        stored(record.metrics.get("abstention", [])),
+    )  # fmt: skip
 
 
 def _torch_forward(net: "torch.nn.Module", preprocess: Preprocess, device: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -240,10 +262,11 @@ def _from_graph(path: Path, device: str, trust: bool) -> Predictor:
     preprocess = preprocess_from(parse(facts["preprocess"]))
     task = parse(facts.get("task", '"single"'))
     thresholds = check_task(task, parse(facts.get("thresholds", "null")), len(classes))
+    known = stored(parse(facts.get("abstention", "[]")))
     graph.check(len(classes), preprocess.size)
     form = graphs.FORMATS[path.suffix.lower()]
 
     def forward(images: np.ndarray) -> np.ndarray:
         return prediction.logits_of(graph.run(images), task)
 
-    return Predictor(path.name, classes, preprocess, form, None, forward, task, thresholds)
+    return Predictor(path.name, classes, preprocess, form, None, forward, task, thresholds, abstention=known)

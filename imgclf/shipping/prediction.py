@@ -1,14 +1,15 @@
 """From a network's numbers to an answer: calibrated probabilities, a class or several labels, a row to print."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imgclf.results.calibration import sigmoid
+from imgclf.results.calibration import sigmoid, softmax
 from imgclf.shipping.record import Task
 
+UNKNOWN = "unknown"  # the label of an answer that is withheld
 LEAST_PROB = 1e-30  # the smallest probability a logarithm is taken of
 MOST_PROB = 1 - 2**-26  # nearer to 1 than any other float32, yet with finite odds
 
@@ -20,6 +21,7 @@ class Prediction:
     Attributes:
         label: The most probable class; None if an image may have several labels.
         prob: The highest probability.
+        abstained: Whether the answer is withheld, ``label`` then being ``unknown``; None where nobody asked for it.
         labels: If an image may have several labels: those that reach their threshold, the most probable first.
     """
 
@@ -30,6 +32,7 @@ class Prediction:
     logits: np.ndarray | None = None
     error: str | None = None
     labels: tuple[str, ...] | None = None
+    abstained: bool | None = None
 
     def to_row(self, classes: tuple[str, ...], top_k: int | None = None) -> dict[str, Any]:
         """Plain values: ``{"path", "label", "prob", "probs": {class: p}}``, or ``{"path", "error"}``.
@@ -45,7 +48,15 @@ class Prediction:
         probs = {classes[i]: float(self.probs[i]) for i in best}
         if self.labels is not None:
             return {"path": str(self.path), "labels": list(self.labels), "probs": probs}
-        return {"path": str(self.path), "label": self.label, "prob": self.prob, "probs": probs}
+        row = {"path": str(self.path), "label": self.label, "prob": self.prob, "probs": probs}
+        return row if self.abstained is None else {**row, "abstained": self.abstained}
+
+    def withheld_below(self, threshold: float) -> "Prediction":
+        """The same, labelled ``unknown`` if its probability is below the threshold; ``prob`` and ``probs`` stay."""
+        if self.prob is None:
+            return self
+        below = self.prob < threshold
+        return replace(self, label=UNKNOWN if below else self.label, abstained=below)
 
 
 def answer(
@@ -74,11 +85,8 @@ def calibrated(logits: np.ndarray, temperature: float | None, task: Task) -> np.
     Args:
         temperature: What divides the logits; None: nothing.
     """
-    if task == "multi":
-        return sigmoid(logits, temperature or 1.0)  # to the last bit that which thresholds are tuned on
-    scaled = logits / np.float32(temperature or 1.0)
-    odds = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)
+    # To the last bit that which figures are made of and thresholds are tuned on.
+    return (sigmoid if task == "multi" else softmax)(logits, temperature or 1.0)
 
 
 def logits_of(probs: np.ndarray, task: Task) -> np.ndarray:

@@ -13,11 +13,14 @@ from imgclf.console import Terminal, finite
 from imgclf.data import balance, changes, scan, split
 from imgclf.data.samples import Sample, Samples
 from imgclf.errors import DataError, ModelError, UserError, did_you_mean
+from imgclf.results import abstention
+from imgclf.results.chosen import sentences
 from imgclf.results.evaluate import Evaluation, Predictions
 from imgclf.results.evaluate import evaluate as figures
 from imgclf.results.multilabel import MultiEvaluation
 from imgclf.shipping import inference
 from imgclf.shipping.inference import Predictor
+from imgclf.workflow.asked import Asked
 
 PARTS = ("train", "valid", "test")
 Figures = Evaluation | MultiEvaluation
@@ -33,6 +36,7 @@ def evaluate(
     batch_size: int = 64,
     terminal: Terminal | None = None,
     trust: bool = False,
+    asked: Asked = Asked(),
 ) -> Figures:
     """Judge a model.
 
@@ -41,8 +45,10 @@ def evaluate(
         data: A labelled folder or table, read with the run's own data settings; None: the run's split.
         part: ``train``, ``valid`` or ``test`` of the run's split; None: ``valid``. With ``data`` every image counts.
         trust: Whether the code that a custom head names may run.
+        asked: What is wanted beyond the usual figures.
 
     Raises:
+        UserError: for what this model cannot be asked.
         ModelError, DataError: if the model or the labelled images cannot be found or do not fit together.
     """
     terminal = terminal or Terminal(quiet=True)
@@ -51,6 +57,7 @@ def evaluate(
     part = part or "valid"
     if part not in PARTS:
         raise UserError(f"--split: there is no part '{part}'.{did_you_mean(part, PARTS)}", f"one of {', '.join(PARTS)}")
+    asked.check(part, data is not None)
     path = locate(model, runs_dir)
     predictor = inference.load(path, device, trust)
     root, chosen = _labelled(path, data, part, predictor, terminal)
@@ -62,6 +69,9 @@ def evaluate(
     terminal.note(f"evaluating {path} on {len(chosen)} images of {root}")
     raw = predict(predictor, root, chosen, terminal, batch_size)
     found = figures(raw)
+    own_part = part if data is None else None
+    found = replace(found, warnings=[*sentences(own_part, raw.task), *found.warnings])
+    found = asked.answer(found, raw, predictor, own_part == "valid")
     return found if run is None else _with_training(found, run)
 
 
@@ -147,6 +157,15 @@ def judge(raw: Predictions, **changes: Any) -> tuple[Predictions, Figures]:
 def ranked(raw: Predictions, n: int) -> list[dict[str, Any]]:
     """The ``n`` images with the highest loss, worst first: ``top_losses`` of an evaluation."""
     return figures(raw, n).top_losses
+
+
+def recorded(predictions: Predictions, found: Figures) -> dict[str, Any]:
+    """What the bundle's record says of the model's worth, and from which probabilities on it may answer."""
+    worth = {"accuracy": found.accuracy.to_dict(), "error_rate": found.error_rate, "ece": found.ece_after}
+    if predictions.task == "multi":
+        return worth
+    known = abstention.choices(predictions.probs, predictions.targets)
+    return {**worth, "abstention": [choice.to_dict() for choice in known]}
 
 
 def report_data(found: Figures) -> dict[str, Any]:

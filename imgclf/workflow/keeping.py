@@ -9,9 +9,10 @@ from fastai.torch_core import get_model
 
 from imgclf import runs
 from imgclf.console import Terminal
-from imgclf.results import answers, calibration, metrics, phases, plots, report, thresholds
+from imgclf.results import abstention, answers, calibration, chosen, metrics, phases, plots, report, thresholds
 from imgclf.results.evaluate import Evaluation, Predictions
 from imgclf.results.multilabel import MultiEvaluation
+from imgclf.results.risk_plot import risk_coverage_plot
 from imgclf.runs import Run
 from imgclf.shipping import bundle, card, inference, layers
 from imgclf.shipping.record import Record
@@ -55,12 +56,14 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str
     predictor = inference.load(run.path, str(s.hardware.device), trust=True)  # its code, if any, has been run
     raw = evaluate.predict(predictor, data.root, data.valid, terminal)
     temperature = calibration.fit_temperature(raw.logits, raw.targets)
-    chosen = {"temperature": temperature, "thresholds": _thresholds(raw, temperature)}
-    predictions, found = evaluate.judge(raw, **chosen)
-    found = replace(found, per_class=s.loaders.balance.annotate(found.per_class))
-    metrics = {"accuracy": found.accuracy.to_dict(), "error_rate": found.error_rate, "ece": found.ece_after}
-    record = bundle.update(run.path, **chosen, metrics=metrics)
-    card.write(run.path, record, evaluate.report_data(found), data.root, [CHOSEN_HERE[data.task]])
+    fitted_here = {"temperature": temperature, "thresholds": _thresholds(raw, temperature)}
+    predictions, found = evaluate.judge(raw, **fitted_here)
+    chosen_here = chosen.sentences("valid", data.task)
+    found = replace(
+        found, per_class=s.loaders.balance.annotate(found.per_class), warnings=[*chosen_here, *found.warnings]
+    )
+    record = bundle.update(run.path, **fitted_here, metrics=evaluate.recorded(predictions, found))
+    card.write(run.path, record, evaluate.report_data(found), data.root)
     runs.write_json(run.file(runs.EVAL_REPORT), evaluate.report_data(found))
     runs.write_text(run.file(runs.PREDICTIONS), answers.to_csv(predictions))
     pictures = draw(run, predictions, found, data.root)
@@ -74,18 +77,12 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str
         evaluation=evaluate.report_data(found),
         history=fitted.rows,
         plots=[*first, *pictures],
-        warnings=[CHOSEN_HERE[data.task], *([INTERRUPTED] if fitted.interrupted else [])],
+        warnings=[*chosen_here, *([INTERRUPTED] if fitted.interrupted else [])],
         command=command,
     )
     return found
 
 
-CHOSEN_HERE = {
-    "single": "The best epoch and the temperature were chosen on the same images these figures are measured on: "
-    "on new images expect slightly less.",
-    "multi": "The best epoch, the temperature and the thresholds were chosen on the same images these figures are "
-    "measured on: on new images expect slightly less.",
-}
 INTERRUPTED = "The run was interrupted: this is the best model it had reached."
 
 
@@ -101,12 +98,16 @@ def draw(run: Run, predictions: Predictions, found: Figures, root: Path) -> list
     targets = predictions.targets
     before = calibration.reliability(replace(predictions, temperature=1.0).probs, targets)
     if isinstance(found, MultiEvaluation):
-        overview = plots.per_label_plot(found.per_class, folder / "labels.png")
+        overview, answered = plots.per_label_plot(found.per_class, folder / "labels.png"), []
     else:
         overview = _confusion(predictions, found, folder / "confusion.png")
+        curve = abstention.curve(predictions.probs, targets)
+        known = abstention.choices(predictions.probs, targets)
+        answered = [risk_coverage_plot(curve, known, folder / "risk_coverage.png")]
     return [
         overview,
         plots.reliability_plot(before, calibration.reliability(predictions.probs, targets), folder / "reliability.png"),
+        *answered,
         plots.top_losses_plot(found.top_losses, root, folder / "top_losses.png"),
     ]
 

@@ -51,6 +51,7 @@ def metadata(record: Record) -> dict[str, str]:
         "temperature": record.temperature,
         "task": record.task,
         "thresholds": record.cutoffs,
+        "abstention": record.metrics.get("abstention", []),
     }
     return {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
 

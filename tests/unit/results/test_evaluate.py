@@ -1,14 +1,16 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from imgclf.console import finite
-from imgclf.errors import DataError, ModelError
-from imgclf.results.evaluate import Predictions, evaluate
-from imgclf.results.tables import evaluation_tables
+from imgclf.errors import DataError, ModelError, UserError
+from imgclf.results.evaluate import Predictions, evaluate, top_k
+from imgclf.results.metrics import top_k_accuracy
+from imgclf.results.tables import evaluation_tables, headline
 
 CONTRACT = {"n", "accuracy", "error_rate", "per_class", "confusion", "classes", "ece_before", "ece_after", "top_losses"}
 
@@ -93,6 +95,26 @@ def test_warnings(given, said):
     assert said in "\n".join(evaluate(given).warnings)
 
 
+def test_classes_with_few_images_are_marked():
+    given = answers([0] * 20 + [1] * 20 + [2], [0] * 20 + [1] * 20 + [2])
+    assert evaluate(given).warnings == ["1 of 3 classes have fewer than 10 images, marked few: c (1)"]
+    assert re.findall(r"^(\w) +few \d+", printed(given, 80), re.MULTILINE) == ["c"]
+
+
+def test_top_k_is_asked_for():
+    given = predictions(c=8, strength=1.0)
+    e = replace(evaluate(given), top_k_accuracy=top_k(given, 3))
+    assert e.to_dict()["top_k_accuracy"] == {"k": 3, **top_k_accuracy(given.probs, given.targets, 3).to_dict()}
+    assert "top_k_accuracy" not in evaluate(given).to_dict()
+    assert "top-3 accuracy" in str(headline(e))
+
+
+@pytest.mark.parametrize(("k", "c"), [(0, 3), (3, 3), (99, 3)])
+def test_a_top_k_that_says_nothing(k, c):
+    with pytest.raises(UserError, match=f"--top-k {k}: with 3 classes .* 1 to 2"):
+        top_k(predictions(c=c), k)
+
+
 def test_a_good_model_has_no_warning():
     assert evaluate(predictions(strength=12)).warnings == []
 
@@ -125,7 +147,7 @@ def test_tables_fit_the_window(width, c):
     assert max(map(len, text.splitlines())) <= width
     assert f"accuracy {accuracy.value:.3f} ({accuracy.low:.3f}–{accuracy.high:.3f}," in text
     assert ("The 10 worst of 30 classes by F1" in text) == (c == 30)
-    assert len(re.findall(r"^class \d+ +\d+( +\d\.\d{3}){3}$", text, re.MULTILINE)) == min(c, 10)
+    assert len(re.findall(r"^class \d+ +(few )?\d+( +\d\.\d{3}){3}$", text, re.MULTILINE)) == min(c, 10)
     assert "\x1b" not in text
 
 

@@ -124,3 +124,46 @@ def test_results_are_plain_numbers():
     assert {type(value) for value in row.values()} == {str, int, float}
     assert type(metrics.confusion(probs, targets, range(3))[0][0]) is int
     assert type(metrics.accuracy(probs, targets).value) is float
+
+
+@given(samples, st.integers(0, 99))
+@quick
+def test_weighted_macro_f1_is_sklearns_of_the_resample(given_sample, seed):
+    probs, targets = given_sample
+    n = len(targets)
+    drawn = np.random.default_rng(seed).integers(n, size=n)
+    one = np.eye(probs.shape[1])
+    images, given_, there = np.bincount(drawn, minlength=n), one[probs.argmax(1)], one[targets]
+    ours = metrics.mean_f1(images @ (given_ * there), images @ (given_ + there))
+    assert ours == pytest.approx(metrics.macro_f1(probs[drawn], targets[drawn]))
+
+
+def test_the_interval_of_macro_f1_is_scipys():
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(1)
+    targets = rng.integers(0, 4, 150)
+    probs = (0.4 * np.eye(4)[targets] + rng.dirichlet(np.ones(4), 150)).astype(np.float32)
+    found = metrics.macro_f1_interval(probs, targets)
+
+    def statistic(i):
+        return sk.f1_score(targets[i], probs[i].argmax(1), average="macro")
+
+    theirs = bootstrap(
+        (np.arange(150),), statistic, n_resamples=1000, vectorized=False, method="percentile"
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.02)
+    assert found.low < found.value < found.high
+    assert found.value == pytest.approx(metrics.macro_f1(probs, targets))
+    assert metrics.macro_f1_interval(probs, targets) == found  # seeded
+
+
+def test_bootstrap_of_nothing_is_no_number():
+    assert np.isnan(metrics.bootstrap(lambda _: math.nan, 5)).all()
+
+
+def test_few_images_are_named():
+    assert metrics.few_images("abc", [0, 9, 10], "classes") == [
+        "1 of 3 classes have fewer than 10 images, marked few: b (9)"
+    ]
+    assert metrics.few_images("abc", [0, 10, 10], "classes") == []

@@ -25,7 +25,8 @@ from imgclf.results.evaluate import Predictions, evaluate
 from imgclf.results.tables import evaluation_tables, headline
 
 KEYS = {
-    "n", "accuracy", "error_rate", "accuracy_multi", "mAP", "macro_f1", "micro_f1", "hamming_loss", "valid_loss",
+    "n", "accuracy", "error_rate", "accuracy_multi", "mAP", "macro_f1", "macro_f1_interval", "micro_f1", "hamming_loss",
+    "valid_loss",
     "ece_before", "ece_after", "classes", "per_class", "top_losses", "warnings",
 }  # fmt: skip
 
@@ -153,6 +154,7 @@ def test_warnings():
     assert few == [
         "only 1 images: the accuracy may lie anywhere in its interval",
         "2 of 3 labels have no image here and so no AP: b, c",
+        "1 of 3 labels have fewer than 10 images, marked few: a (1)",
     ]
     assert evaluate(given_sets([[1, 0], [0, 1]] * 20, [[1, 0], [0, 1]] * 20)).warnings == []
 

@@ -1,0 +1,209 @@
+"""`evaluate` and `predict` on one run: gates, questions, and images that cannot be judged on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import judged
+import pytest
+from support import run_here
+
+from imgclf import runs
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory) -> Path:
+    """A working folder with ``photos/`` and the run ``mine``; not to be changed."""
+    folder = tmp_path_factory.mktemp("judging")
+    judged.run_of(judged.photos(folder / "photos", 16), folder / "runs")
+    return folder
+
+
+def evaluate(here, *arguments: object):
+    return run_here("evaluate", "mine", *arguments, cwd=here)
+
+
+def test_a_gate(here):
+    found = evaluate(here, "--json").json["accuracy"]
+    met = evaluate(here, "--json", "--fail-under", found["value"])
+    assert (met.returncode, met.json["gate"]["passed"]) == (0, True)
+    missed = evaluate(here, "--json", "--quiet", "--fail-under", found["value"], "--on", "low")
+    assert missed.returncode == 6
+    assert missed.json["accuracy"] == found  # stdout is still the one whole document
+    gate = {"at_least": found["value"], "on": "low", "reached": found["low"], "passed": False}
+    assert missed.json["gate"] == gate
+    assert f"accuracy {found['value']:.4f} ({found['low']:.4f}–{found['high']:.4f}, n=48)" in missed.stderr
+    assert f"at least {found['value']:g}" in missed.stderr
+
+
+def test_a_gate_for_people(here):
+    done = evaluate(here, "--fail-under", 1, "--on", "low")
+    assert done.returncode == 6
+    assert done.stdout.startswith("accuracy ")
+    assert "error: the quality gate is not met" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--fail-under", "92"], 2, "92 % is --fail-under 0.92"),
+        (["--on", "low"], 2, "--fail-under is not given"),
+        (["--fail-under", "0.5", "--on", "lwo"], 2, "Did you mean 'low'"),
+        (["--top-k", "3"], 2, "with 3 classes it says something from 1 to 2"),
+        (["--split", "tset"], 2, "Did you mean 'test'"),
+        (["--data", "photos", "--split", "test"], 2, "leave one out"),
+        (["--data", "nowhere"], 3, "nowhere"),
+    ],
+)
+def test_what_cannot_be_asked(here, arguments, code, said):
+    done = evaluate(here, *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+
+
+def test_top_k(here):
+    found = evaluate(here, "--json", "--top-k", 2).json
+    assert found["top_k_accuracy"]["k"] == 2
+    assert found["top_k_accuracy"]["value"] >= found["accuracy"]["value"]
+
+
+@pytest.fixture
+def odd(here, tmp_path) -> Path:
+    """Images of the same classes, to be spoilt."""
+    folder = tmp_path / "odd"
+    shutil.copytree(here / "photos" / "test", folder)
+    return folder
+
+
+def test_labels_the_model_does_not_know(here, odd):
+    (odd / "red").rename(odd / "rot")
+    done = evaluate(here, "--data", odd, "--json")
+    assert done.returncode == 3
+    assert "labels the model does not know: rot; it knows blue, green, red" in done.json["error"]["message"]
+
+
+def test_a_class_that_is_missing_is_said_and_the_rest_judged(here, odd):
+    shutil.rmtree(odd / "red")
+    done = evaluate(here, "--data", odd, "--json")
+    assert (done.returncode, done.json["n"]) == (0, 32)
+    assert any("no image here and are not judged: red" in line for line in done.json["warnings"])
+
+
+def test_an_empty_folder(here, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = evaluate(here, "--data", tmp_path / "empty", "--json")
+    assert done.returncode == 3
+    assert "empty" in done.json["error"]["message"]
+
+
+def test_unreadable_images_are_left_out_and_named(here, odd):
+    (odd / "red" / "red 3.png").write_bytes(b"no image")
+    done = evaluate(here, "--data", odd, "--json")
+    assert (done.returncode, done.json["n"]) == (0, 47)
+    assert "red 3.png" in done.stderr
+
+
+def test_nothing_but_unreadable_images(here, odd):
+    for path in odd.rglob("*.png"):
+        path.write_bytes(b"no image")
+    done = evaluate(here, "--data", odd, "--json")
+    assert done.returncode == 3
+    assert "none of the 48 images" in done.json["error"]["message"]
+
+
+def test_a_run_of_a_newer_version(here, tmp_path):
+    shutil.copytree(here / "runs" / "mine", tmp_path / "newer")
+    record = tmp_path / "newer" / runs.RECORD
+    record.write_text(json.dumps({**json.loads(record.read_text()), "schema": 99}))
+    done = run_here("evaluate", tmp_path / "newer", "--json", cwd=here)
+    assert done.returncode == 4
+    assert "pip install --upgrade imgclf" in done.json["error"]["hint"]
+
+
+def test_what_was_chosen_on_the_images_is_said(here):
+    said = {
+        part: [
+            w for w in evaluate(here, "--split", part, "--json").json["warnings"] if "same images" in w or "very" in w
+        ]
+        for part in ("train", "valid", "test")
+    }
+    assert "best epoch and the temperature were chosen on the same images" in said["valid"][0]
+    assert "trained on the very images" in said["train"][0]
+    assert said["test"] == []
+    assert not any("same images" in w for w in evaluate(here, "--data", "photos", "--json").json["warnings"])
+
+
+def test_cross_fitting(here):
+    found = evaluate(here, "--cross-fit", "--json").json
+    crossed = found["cross_fit"]
+    assert crossed["halves"] == [24, 24]
+    assert crossed["reported"]["calibration_error"] == pytest.approx(found["ece_after"])
+    assert crossed["reported"]["accuracy"] == crossed["cross_fitted"]["accuracy"] == found["accuracy"]
+    assert crossed["reported"]["calibrated_loss"] != crossed["cross_fitted"]["calibrated_loss"]
+    assert "best epoch was still chosen" in crossed["note"]
+    assert "Cross-fitted: fitted on one half" in evaluate(here, "--cross-fit").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--split", "test"], "the test split: is only ever judged on"),
+        (["--split", "train"], "the train split: was trained on"),
+        (["--data", "photos"], "the images of --data: are only ever judged on"),
+    ],
+)
+def test_what_is_only_judged_on_is_not_fitted_on(here, arguments, said):
+    done = evaluate(here, "--cross-fit", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+@pytest.fixture(scope="module")
+def rate(here) -> float:
+    """The lowest rate of wrong answers the model has a threshold for."""
+    known = json.loads((here / "runs" / "mine" / runs.RECORD).read_text())["metrics"]["abstention"]
+    assert len(known) > 1
+    return known[0]["rate"]
+
+
+def test_abstaining_is_chosen_on_validation_and_used_elsewhere(here, rate):
+    on_valid = evaluate(here, "--abstain", rate, "--json").json["abstention"]
+    assert (on_valid["reached"], on_valid["chosen_on"]) == (True, "these images")
+    assert on_valid["error"]["high"] <= rate
+    on_test = evaluate(here, "--abstain", rate, "--split", "test", "--json").json["abstention"]
+    assert (on_test["chosen_on"], on_test["threshold"]) == ("the validation images", on_valid["threshold"])
+    rows = run_here("predict", "mine", "photos/test", "--abstain", rate, "--json", cwd=here).json["predictions"]
+    assert len(rows) == on_test["coverage"]["n"] == 48
+    assert sum(not row["abstained"] for row in rows) == round(on_test["coverage"]["value"] * 48)
+
+
+def test_withheld_answers(here, rate):
+    plain = run_here("predict", "mine", "photos/test", "--json", cwd=here).json["predictions"]
+    done = run_here("predict", "mine", "photos/test", "--abstain", rate, "--json", cwd=here)
+    rows = done.json["predictions"]
+    withheld = [row for row in rows if row["abstained"]]
+    assert 0 < len(withheld) < 48
+    assert {row["label"] for row in withheld} == {"unknown"}
+    assert [(row["prob"], row["probs"]) for row in rows] == [(row["prob"], row["probs"]) for row in plain]
+    assert max(row["prob"] for row in withheld) < min(row["prob"] for row in rows if not row["abstained"])
+    assert "are 'unknown'" in done.stderr
+    csv = run_here("predict", "mine", "photos/test", "--abstain", rate, "--format", "csv", cwd=here).stdout
+    assert csv.count(",unknown,") == len(withheld)
+    table = run_here("predict", "mine", "photos/test", "--abstain", rate, cwd=here).stdout
+    assert sum(" unknown " in line for line in table.splitlines()) == len(withheld)
+
+
+def test_a_rate_out_of_reach(here):
+    done = evaluate(here, "--abstain", "0.001", "--json")
+    assert (done.returncode, done.json["abstention"]["reached"]) == (6, False)
+    assert "no threshold keeps wrong answers at 0.001" in done.stderr
+    done = run_here("predict", "mine", "photos", "--abstain", "0.001", "--json", cwd=here)
+    assert done.returncode == 4
+    assert "the model has no threshold for 0.001" in done.json["error"]["message"]
+
+
+@pytest.mark.parametrize("command", [("evaluate", "mine"), ("predict", "mine", "photos")])
+def test_a_rate_that_is_no_share(here, command):
+    done = run_here(*command, "--abstain", "5", cwd=here)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "above 0 and below 1" in done.stderr
