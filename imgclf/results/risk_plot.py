@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from imgclf.results import plots
 from imgclf.results.abstention import Choice, Curve, at_most
@@ -24,7 +25,7 @@ def risk_coverage_plot(of: Curve, choices: Sequence[Choice], path: Path) -> Path
     axes.plot(across, up, "o", color=plots.RED, markersize=5, label="thresholds kept, by probability")
     for i, choice in enumerate(choices):
         if choice.threshold > 0 and (i == 0 or across[i] - across[i - 1] >= APART):
-            above = {"textcoords": "offset points", "ha": "right", "fontsize": 8}
+            above: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 8}
             axes.annotate(f"{choice.threshold:.3f}", (across[i], up[i]), (-4, 5), **above)
     axes.set_yscale("symlog", linthresh=lowest, linscale=0.5)
     ticks = [0.0, *(tick for tick in TICKS if tick >= lowest)]

@@ -52,8 +52,12 @@ def test_single_label_figures():
     for fit_on, judge_on, temperature in zip((~second, second), (second, ~second), found.temperatures, strict=True):
         assert temperature == calibration.fit_temperature(raw.logits[fit_on], raw.targets[fit_on])
         probs[judge_on] = calibration.softmax(raw.logits[judge_on], temperature)
-    assert found.cross_fitted["calibrated_loss"] == pytest.approx(log_loss(raw.targets, probs), rel=1e-5)
-    assert found.reported["calibrated_loss"] == pytest.approx(log_loss(raw.targets, raw.probs.astype(float)), rel=1e-5)
+    assert found.cross_fitted["calibrated_loss"] == pytest.approx(
+        log_loss(raw.targets, probs / probs.sum(1, keepdims=True)), rel=1e-5
+    )
+    assert found.reported["calibrated_loss"] == pytest.approx(
+        log_loss(raw.targets, raw.probs.astype(float) / raw.probs.astype(float).sum(1, keepdims=True)), rel=1e-5
+    )
     assert found.reported["calibrated_loss"] < found.cross_fitted["calibrated_loss"]
     assert found.reported["accuracy"] == found.cross_fitted["accuracy"]  # a temperature changes no answer
     assert found.to_dict()["halves"] == [40, 40]
