@@ -16,6 +16,24 @@ from imgclf.cli.options import (
 )
 from imgclf.console import Terminal
 
+TopKOption = Annotated[
+    int | None, typer.Option("--top-k", "-k", min=1, help="Also: is the class among the k most probable?")
+]
+FailUnderOption = Annotated[
+    float | None, typer.Option("--fail-under", metavar="ACCURACY", help="Exit code 6 if it is less, such as 0.92.")
+]
+OnOption = Annotated[
+    str | None,
+    typer.Option("--on", help="What --fail-under looks at: value, or low, the interval's lower end. [default: value]"),
+]
+CrossFitOption = Annotated[
+    bool, typer.Option("--cross-fit", help="Also: temperature and thresholds fitted on one half, judged on the other.")
+]
+AbstainOption = Annotated[
+    float | None,
+    typer.Option("--abstain", metavar="RATE", help="Also: how many images are answered at that rate of wrong ones?"),
+]
+
 
 def evaluate_cli(
     model: Annotated[
@@ -25,28 +43,11 @@ def evaluate_cli(
     split: Annotated[
         str | None, typer.Option("--split", help="train, valid or test, of the run's own data. [default: valid]")
     ] = None,
-    top_k: Annotated[
-        int | None, typer.Option("--top-k", "-k", min=1, help="Also: is the class among the k most probable?")
-    ] = None,
-    fail_under: Annotated[
-        float | None, typer.Option("--fail-under", metavar="ACCURACY", help="Exit code 6 if it is less, such as 0.92.")
-    ] = None,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            "--on", help="What --fail-under looks at: value, or low, the interval's lower end. [default: value]"
-        ),
-    ] = None,
-    cross_fit: Annotated[
-        bool,
-        typer.Option("--cross-fit", help="Also: temperature and thresholds fitted on one half, judged on the other."),
-    ] = False,
-    abstain: Annotated[
-        float | None,
-        typer.Option(
-            "--abstain", metavar="RATE", help="Also: how many images are answered at that rate of wrong ones?"
-        ),
-    ] = None,
+    top_k: TopKOption = None,
+    fail_under: FailUnderOption = None,
+    on: OnOption = None,
+    cross_fit: CrossFitOption = False,
+    abstain: AbstainOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
