@@ -5,28 +5,36 @@ from typing import Annotated, Any
 
 import typer
 
-from imgclf import runs
 from imgclf.cli.options import DebugOption, JsonOption, QuietOption, RunsDirOption
-from imgclf.console import Terminal, table
+from imgclf.console import Terminal, cell, table
 
 app = typer.Typer(no_args_is_help=True, help="The runs so far.")
 
 
+SHOWN = 4  # keys in which a run differs
+
+
 @app.command("list")
 def list_cli(
+    sort: Annotated[
+        str, typer.Option("--sort", help="name, started, error_rate, valid_loss, seconds, n_valid, arch or status.")
+    ] = "name",
     runs_dir: RunsDirOption = Path("runs"),
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Every run with its main figures.
+    """Every run with its main figures, how its validation loss went, and in what its configuration differs.
 
-    Example: [bold]imgclf runs list[/]
+    Example: [bold]imgclf runs list --sort error_rate[/]
     """
+    from imgclf.workflow.listing import listed
+
     terminal = Terminal(json, quiet)
-    found = [_main_figures(run) for run in runs.all_runs(runs_dir)]
+    found = listed(runs_dir, sort)
     columns = ["name", "status", "arch", "error_rate", "n_valid", "seconds"]
-    terminal.result({"runs": found}, table(None, columns, [[row[c] for c in columns] for row in found]))
+    rows = [[*(row[c] for c in columns), _curve(row["valid_loss"]), _differs(row["differs"])] for row in found]
+    terminal.result({"runs": found}, table(None, [*columns, "valid loss", "differs in"], rows))
     if not found:
         terminal.note(f"no runs under {runs_dir}")
 
@@ -39,31 +47,37 @@ def show_cli(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """What is known about one run, and the files in its folder.
+    """What is known about one run, what changed since the run before it, and the files in its folder.
 
     Example: [bold]imgclf runs show my-run[/]
     """
-    found = runs.find(run, runs_dir)
-    data = {**found.manifest(), "run_dir": str(found.path), "files": _files(found.path)}
-    Terminal(json, quiet).result(data, table(None, ["what", "value"], [[k, _text(v)] for k, v in data.items()]))
+    from imgclf import runs
+    from imgclf.workflow.listing import details
+
+    data = details(runs.find(run, runs_dir))
+    human = {**data, "valid_loss": _curve(data["valid_loss"]), "changes": _changes(data["changes"])}
+    Terminal(json, quiet).result(data, table(None, ["what", "value"], [[k, _text(v)] for k, v in human.items()]))
 
 
-def _main_figures(run: runs.Run) -> dict[str, Any]:
-    status = runs.status(run)
-    manifest = {} if status == "damaged" else run.manifest()
-    result = manifest.get("result", {})
-    return {
-        "name": run.name,
-        "status": status,
-        "arch": manifest.get("arch"),
-        "error_rate": result.get("best", {}).get("error_rate"),
-        "n_valid": result.get("n_valid"),
-        "seconds": result.get("seconds"),
-    }
+def _curve(losses: list[float | None]) -> str:
+    """How the loss went, and the last value: ``█▅▂▁ 0.35``."""
+    from imgclf.results.sparkplot import sparkline
+
+    known = [loss for loss in losses if loss is not None]
+    return f"{sparkline(losses)} {known[-1]:.3g}" if known else ""
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+def _differs(own: dict[str, Any] | None) -> str:
+    if own is None:
+        return "configuration cannot be read"
+    shown = [f"{key}={cell(value)}" for key, value in list(own.items())[:SHOWN]]
+    return ", ".join(shown) + (f", {len(own) - SHOWN} more" if len(own) > SHOWN else "")
+
+
+def _changes(found: dict[str, list[Any]] | None) -> str:
+    if found is None:
+        return "-"
+    return "\n".join(f"{key}: {cell(a)} → {cell(b)}" for key, (a, b) in found.items()) or "none"
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The learning-rate finder's curve in a terminal: plain Unicode, any width from 30, no colours."""
+"""Curves in a terminal, plain Unicode without colours: the learning-rate finder's, and a line of a few characters."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +8,7 @@ LEAST_WIDTH = 30
 GUTTER = 8  # columns for the loss scale at the left: seven characters and the axis
 # The bit of each dot in a braille character, [row, column] (Unicode, block Braille Patterns: U+2800 + bits).
 DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
+BLOCKS = "▁▂▃▄▅▆▇█"
 LETTERS = {"valley": "v", "slide": "s", "minimum": "m", "steep": "t"}
 
 Cells = list[list[str]]
@@ -38,6 +39,20 @@ def terminal_plot(
     lines = [edge + "".join(row) for edge, row in zip(edges, cells, strict=True)]
     lines += [*_rate_scale(x, width - GUTTER), *_legend(suggestions, width)]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def sparkline(values: Sequence[float | None], width: int = 16) -> str:
+    """How values went, a character for each, a gap for None; of more than ``width`` the means of neighbours."""
+    given = np.array([np.nan if v is None else v for v in values], dtype=float)
+    if len(given) > width:
+        given = np.array([part[np.isfinite(part)].mean() if np.isfinite(part).any() else np.nan
+                          for part in np.array_split(given, width)])  # fmt: skip
+    there = given[np.isfinite(given)]
+    if not len(there):
+        return ""
+    low, high = float(there.min()), float(there.max())
+    share = (given - low) / (high - low) if high > low else np.where(np.isfinite(given), 0.5, np.nan)
+    return "".join(BLOCKS[round(s * (len(BLOCKS) - 1))] if np.isfinite(s) else " " for s in share.tolist())
 
 
 def letter(name: str) -> str:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from imgclf.results.sparkplot import letter, shown_range, terminal_plot
+from imgclf.results.sparkplot import letter, shown_range, sparkline, terminal_plot
 
 LRS = np.logspace(-7, 1, 100)
 LOSSES = 4 - 3 / (1 + np.exp(-2 * (np.log10(LRS) + 3))) + np.maximum(np.log10(LRS), 0) ** 2 * 500
@@ -65,3 +65,24 @@ def test_odd_suggestions():
     plot = terminal_plot(LRS, LOSSES, {"own": 1e-2, "far": 1e9, "zero": 0.0}, 60)
     assert plot.splitlines()[-1].startswith("O own 1.0e-02")
     assert terminal_plot(LRS, LOSSES * 1e12, SUGGESTIONS, 10).count("\n") > 12
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ([], ""),
+        ([None], ""),
+        ([3.0], "▅"),
+        ([1.0, 1.0], "▅▅"),
+        ([2.0, 1.0], "█▁"),
+        ([0.0, None, 7.0], "▁ █"),
+        (list(range(8)), "▁▂▃▄▅▆▇█"),
+        ([*range(8), *range(8, 16)], "▁▁▂▂▃▃▄▄▅▅▆▆▇▇██"),
+    ],
+)
+def test_a_line_of_values(values, line):
+    assert sparkline(values) == line
+
+
+def test_a_long_line_is_made_of_means():
+    assert sparkline([0.0, 2.0, 1.0, 3.0, None, None, 9.0, 11.0], width=4) == "▁▂ █"

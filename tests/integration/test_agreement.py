@@ -1,0 +1,160 @@
+"""One model, one set of files: every way to ask gives the same figures."""
+
+import csv
+import json
+import math
+import re
+from pathlib import Path
+
+import judged
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import run_here
+
+from imgclf import runs
+from imgclf.shipping import inference
+from imgclf.workflow.evaluate import evaluate, report_data
+
+TINY = [
+    "--arch",
+    "resnet18",
+    "--size",
+    "32",
+    "--presize",
+    "32",
+    "--epochs",
+    "1",
+    "--freeze-epochs",
+    "0",
+    "--lr",
+    "3e-3",
+]
+CLOSE = 1e-5  # a batch of another size may sum in another order
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    """A working folder with the photographs and a run trained on them."""
+    folder = tmp_path_factory.mktemp("agreement")
+    judged.photos(folder / "photos", 10, ("train", "valid"))
+    more = ["--batch-size", "10", "--set", "model.pretrained=false", "--set", "data.workers=0"]
+    done = run_here("train", "-d", "photos", "--name", "mine", *TINY, *more, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "train.json").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(work) -> Path:
+    return work / "runs" / "mine"
+
+
+@pytest.fixture(scope="module")
+def report(run) -> dict:
+    return json.loads((run / runs.EVAL_REPORT).read_text())
+
+
+@pytest.fixture(scope="module")
+def answers(run) -> dict[str, dict]:
+    with (run / runs.PREDICTIONS).open(encoding="utf-8", newline="") as stream:
+        return {row["path"]: row for row in csv.DictReader(stream)}
+
+
+@pytest.fixture(scope="module")
+def predictor(run):
+    return inference.load(run)
+
+
+def differences(a, b, where: str = "") -> list[str]:
+    """Where two documents differ by more than rounding."""
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return [line for key in a for line in differences(a[key], b[key], f"{where}.{key}")]
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        return [line for i, pair in enumerate(zip(a, b, strict=True)) for line in differences(*pair, f"{where}[{i}]")]
+    if isinstance(a, float) and isinstance(b, float) and math.isclose(a, b, rel_tol=CLOSE, abs_tol=CLOSE):
+        return []
+    return [] if a == b else [f"{where}: {a} and {b}"]
+
+
+batch_sizes = st.sampled_from([1, 2, 7, 16, 29, 30, 64])
+
+
+@given(batch_sizes, st.randoms(use_true_random=False))
+@settings(max_examples=8, deadline=None)
+def test_predict_gives_every_image_the_answer_it_was_judged_by(work, answers, predictor, batch_size, random):
+    paths = random.sample(sorted(answers), k=random.randint(1, len(answers)))
+    rows = list(predictor.predict([work / "photos" / p for p in paths], batch_size))
+    assert [str(row.path) for row in rows] == [str(work / "photos" / p) for p in paths]
+    assert [row.label for row in rows] == [answers[p]["pred"] for p in paths]
+    assert [row.prob for row in rows] == pytest.approx([float(answers[p]["prob"]) for p in paths], abs=CLOSE)
+
+
+@given(batch_sizes)
+@settings(max_examples=5, deadline=None)
+def test_evaluate_gives_the_reports_figures_at_any_batch_size(run, report, batch_size):
+    assert differences(report_data(evaluate(run, batch_size=batch_size)), report) == []
+
+
+def test_the_command_prints_the_reports_figures(work, report):
+    assert differences(run_here("evaluate", "mine", "--json", cwd=work).json, report) == []
+    said = run_here("evaluate", "mine", cwd=work).stdout
+    a = report["accuracy"]
+    assert f"accuracy {a['value']:.3f} ({a['low']:.3f}–{a['high']:.3f}, n={a['n']})" in said
+
+
+def test_the_same_files_named_as_data(work, report):
+    other = run_here("evaluate", "mine", "--data", "photos/valid", "--json", cwd=work).json
+    known = ("warnings", "top_losses")  # paths are relative to another folder, and nothing was chosen on the data
+    assert differences(*({k: v for k, v in d.items() if k not in known} for d in (other, report))) == []
+    assert [row["loss"] for row in other["top_losses"]] == pytest.approx(
+        [r["loss"] for r in report["top_losses"]], abs=1e-4
+    )
+
+
+def test_figures_counted_from_predictions(work, report, answers):
+    rows = run_here("predict", "mine", "photos/valid", "--batch-size", 7, "--json", cwd=work).json["predictions"]
+    pairs = [(Path(row["path"]).parent.name, row["label"]) for row in rows]
+    right = sum(truth == label for truth, label in pairs)
+    assert len(rows) == report["n"] == len(answers) == 30
+    assert right / len(rows) == report["accuracy"]["value"] == pytest.approx(1 - report["error_rate"])
+    counted = [[pairs.count((truth, label)) for label in report["classes"]] for truth in report["classes"]]
+    assert counted == report["confusion"]
+    losses = sorted((-math.log(row["probs"][truth]) for row, (truth, _) in zip(rows, pairs, strict=True)), reverse=True)
+    assert [row["loss"] for row in report["top_losses"]] == pytest.approx(losses[:20], abs=1e-4)
+    assert right == sum(row["target"] == row["pred"] for row in answers.values())
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "json"])
+def test_formats_of_predict(work, form):
+    whole = run_here("predict", "mine", "photos/valid", "--json", cwd=work).json["predictions"]
+    text = run_here("predict", "mine", "photos/valid", "--format", form, cwd=work).stdout
+    if form == "json":
+        rows = json.loads(text)["predictions"]
+    elif form == "jsonl":
+        rows = [json.loads(line) for line in text.splitlines()]
+    else:
+        rows = list(csv.DictReader(text.splitlines()))
+    assert [(r["path"], r["label"], float(r["prob"])) for r in rows] == [
+        (r["path"], r["label"], r["prob"]) for r in whole
+    ]
+
+
+def test_what_training_said_and_kept(work, run, report):
+    said = json.loads((work / "train.json").read_text())
+    record = json.loads((run / runs.RECORD).read_text())
+    listed = run_here("runs", "list", "--json", cwd=work).json["runs"][0]
+    assert said["metrics"]["accuracy"] == record["metrics"]["accuracy"] == report["accuracy"]
+    assert said["best"]["error_rate"] == record["metrics"]["error_rate"] == listed["error_rate"] == report["error_rate"]
+    assert said["metrics"]["macro_f1"]["value"] == report["macro_f1"] == report["macro_f1_interval"]["value"]
+    assert record["metrics"]["ece"] == report["ece_after"]
+
+
+def test_the_page(run, report):
+    page = re.sub(r"<[^>]+>", " ", (run / runs.REPORT).read_text())
+    shown = [report["accuracy"]["value"], report["accuracy"]["low"], report["error_rate"], report["macro_f1"]]
+    assert [f"{figure:.3f}" for figure in (*shown, report["ece_after"]) if f"{figure:.3f}" not in page] == []
+    for row in report["per_class"]:
+        assert re.search(rf"{row['class']}\s+{row['n']}\s+{row['recall']:.3f}\s", page)
+    assert np.isclose(sum(row["n"] for row in report["per_class"]), report["n"])
