@@ -1,24 +1,35 @@
 """`imgclf export`"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from imgclf.cli.options import DebugOption, JsonOption, QuietOption, RunsDirOption, TrustOption
 from imgclf.console import Terminal, table
+from imgclf.errors import UserError
 
-FORMATS = "onnx, safetensors, torch-export, torchscript or pkl; repeatable. [default: onnx]"
+FORMATS = "onnx, safetensors, torch-export, torchscript or pkl; repeatable; default: onnx."
 NEEDS = {"torch-export": " --trust", "torchscript": " --trust"}
+IMAGES = 64
 
 
 def export_cli(
     run: Annotated[str | None, typer.Argument(help="Run folder or name; default: the newest finished run.")] = None,
     formats: Annotated[list[str] | None, typer.Option("--format", "-f", help=FORMATS)] = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="The ONNX file in 16 bits too.", show_default=False)] = False,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="The ONNX file in 8 bits too, calibrated on training images.", show_default=False),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the files; default: export/ in the run.")
     ] = None,
-    images: Annotated[int, typer.Option("--images", min=1, help="Validation images for the parity check.")] = 64,
+    images: Annotated[
+        int | None, typer.Option("--images", min=1, help=f"Validation images for the parity check; default: {IMAGES}.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Check on every validation image.", show_default=False)] = False,
     runs_dir: RunsDirOption = Path("runs"),
     trust: TrustOption = False,
     json: JsonOption = False,
@@ -27,19 +38,49 @@ def export_cli(
 ) -> None:
     """Export a model, and check on real image files that the export gives the same answers.
 
-    Example: [bold]imgclf export my-run --format onnx --format safetensors[/]
+    Example: [bold]imgclf export my-run --format onnx --int8 --format safetensors[/]
     """
+    if every and images is not None:
+        raise UserError(f"--all and --images {images} say two things", "leave one out")
     from imgclf.workflow.export import DEFAULT_FORMAT, export
 
     terminal = Terminal(json, quiet)
+    n_images = None if every else images or IMAGES
     chosen = formats or [DEFAULT_FORMAT]
-    found = export(run, chosen, out=out, n_images=images, runs_dir=runs_dir, terminal=terminal, trust=trust)
-    rows = [
-        [f["format"], f["path"], f"{f['bytes'] / 1e6:.1f} MB", f["parity"]["n_images"],
-         f"{f['parity']['top1_agreement']:.1%}", f"{f['parity']['max_abs_diff']:.1e}"]
-        for f in found["files"]
-    ]  # fmt: skip
-    terminal.result(found, table(None, ["format", "file", "size", "images", "same label", "max |Δp|"], rows))
+    found = export(
+        run, chosen, fp16=fp16, int8=int8, out=out, n_images=n_images, runs_dir=runs_dir, terminal=terminal, trust=trust
+    )
+    terminal.result(found, _table(found["files"]))
     usable = [f"{f['path']}{NEEDS.get(f['format'], '')}" for f in found["files"] if f["format"] != "pkl"]
     if usable:
         terminal.note(f"next: imgclf verify {usable[0]}   or   imgclf predict {usable[0]} PHOTO…")
+
+
+def _table(files: list[dict[str, Any]]) -> Table:
+    """A row a file, its accuracy beside the model's; times are milliseconds for a batch of 1 and of 32."""
+    heads = [
+        "format",
+        "file",
+        "size",
+        "images",
+        "same label",
+        "max |Δp|",
+        "model's accuracy",
+        "its accuracy",
+        "ms/1",
+        "ms/32",
+    ]
+    return table(None, heads, [_row(f) for f in files])
+
+
+def _row(f: dict[str, Any]) -> list[Any]:
+    parity, accuracy, took = f["parity"], f["accuracy"], f["latency_ms"]
+    times = [f"{took[key]:.1f}" for key in ("batch_1", "batch_32")] if took else [None, None]
+    return [
+        f["format"], f["path"], f"{f['bytes'] / 1e6:.1f} MB", parity["n_images"], f"{parity['top1_agreement']:.1%}",
+        f"{parity['max_abs_diff']:.1e}", _share(accuracy["model"]), _share(accuracy["export"]), *times,
+    ]  # fmt: skip
+
+
+def _share(interval: dict[str, float]) -> str:
+    return f"{interval['value']:.1%} ({interval['low']:.1%} to {interval['high']:.1%})"

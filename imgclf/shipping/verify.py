@@ -8,99 +8,39 @@ import binascii
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from imgclf import __version__, runs
 from imgclf.errors import DataError, ExportError, ModelError
-from imgclf.shipping import inference
+from imgclf.shipping import effects, inference
 from imgclf.shipping.inference import Predictor
 from imgclf.shipping.record import parse
+from imgclf.shipping.tolerance import REPEATED, TOLERANCES, Parity, Tolerance, compare
 
 N_GOLDEN = 3
 RUN_CODE = ("torch-export", "torchscript", "pkl")  # formats whose loaders may run what is in the file
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """How far an artefact may be from the model.
+class Answers(NamedTuple):
+    """Probabilities (N, C) of a model and of its artefact for the files that can be read."""
 
-    Attributes:
-        max_abs_diff: Of any probability.
-        top1_agreement: Share of the images with the same best class; for several labels an image, with the same
-            labels. Where the model's two best probabilities are within ``max_abs_diff`` of each other, either is the
-            same; so is either where a probability is that near to its threshold.
-    """
-
-    max_abs_diff: float
-    top1_agreement: float = 1.0
+    paths: list[Path]
+    expected: np.ndarray
+    found: np.ndarray
 
 
-@dataclass(frozen=True)
-class Parity:
-    """How far it is; ``top1_agreement`` counts as ``Tolerance`` says."""
-
-    n_images: int
-    max_abs_diff: float
-    top1_agreement: float
-    passed: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-TOLERANCES = {
-    # The same pixels, the same arithmetic in another order: 3e-6 measured on photographs, for all three resize rules.
-    "safetensors": Tolerance(1e-4),
-    "onnx": Tolerance(1e-4),
-    "torch-export": Tolerance(1e-4),
-    "torchscript": Tolerance(1e-4),
-    # Against JPEGs decoded in full, as fastai does: 3e-6 too. What full decoding changes by itself is reported apart.
-    "pkl": Tolerance(1e-4),
-}
-
-
-def compare(
-    expected: np.ndarray, found: np.ndarray, tolerance: Tolerance, thresholds: Sequence[float] | None = None
-) -> Parity:
-    """Two answers (N, C) for the same images.
-
-    Args:
-        thresholds: (C,) of a model for several labels an image; None: one label.
-    """
-    if expected.shape != found.shape or not np.isfinite(found).all():
-        return Parity(len(expected), 1.0, 0.0, passed=False)  # no more than probabilities can differ by
-    worst = float(np.abs(expected - found).max())
-    agreement = float(_same_answer(expected, found, tolerance.max_abs_diff, thresholds).mean())
-    passed = worst <= tolerance.max_abs_diff and agreement >= tolerance.top1_agreement
-    return Parity(len(expected), worst, agreement, bool(passed))
-
-
-def _same_answer(
-    expected: np.ndarray, found: np.ndarray, near: float, thresholds: Sequence[float] | None
-) -> np.ndarray:
-    """For each image (N,), whether both name the same class or the same labels, as ``Tolerance`` says."""
-    if thresholds is None:
-        rows = np.arange(len(expected))
-        lost = expected.max(axis=1) - expected[rows, found.argmax(axis=1)]  # 0 where the best class is the same
-        return np.asarray(lost <= near)
-    least = np.asarray(thresholds)
-    same = (expected >= least) == (found >= least)
-    return np.asarray((same | (np.abs(expected - least) <= near)).all(axis=1))
-
-
-def parity(
+def answers(
     reference: Predictor,
     artefact_probs: Callable[[list[Path]], np.ndarray],
     paths: Sequence[Path],
-    tolerance: Tolerance,
     full_decode: bool = False,
-) -> Parity:
-    """Compare from file bytes to probabilities; files the model itself cannot read are left out.
+) -> Answers:
+    """Both answers, from file bytes to probabilities; files the model itself cannot read are left out.
 
     Args:
         full_decode: Let the model see JPEGs decoded at full size, as programs other than imgclf do.
@@ -109,13 +49,26 @@ def parity(
         DataError: if no file can be read.
     """
     readable, expected = _answers(reference, paths, full_decode)
-    return compare(expected, artefact_probs(readable), tolerance, reference.thresholds)
+    return Answers(readable, expected, artefact_probs(readable))
 
 
-def check(file: Path, fmt: str, bundle: Path, images: Sequence[Path], trust: bool = False) -> Parity:
+def check(
+    file: Path,
+    fmt: str,
+    bundle: Path,
+    images: Sequence[Path],
+    trust: bool = False,
+    targets: np.ndarray | None = None,
+    timed: bool = False,
+) -> Parity:
     """Load an exported file as its user would, compare it with its bundle, and write the sidecar ``FILE.json``.
 
     The caller raises ``failure(...)`` if the result did not pass.
+
+    Args:
+        targets: The truth for ``images``, (N,) class numbers or (N, C) rows of 0 and 1: then the sidecar tells the
+            accuracy before and after.
+        timed: Whether the sidecar tells the latency.
 
     Raises:
         DataError: if no image can be read.
@@ -123,9 +76,10 @@ def check(file: Path, fmt: str, bundle: Path, images: Sequence[Path], trust: boo
         ExportError: if the file names other classes or thresholds.
     """
     reference = inference.load(bundle, trust=trust)
-    tolerance = TOLERANCES[fmt]
     foreign = fmt == "pkl"
-    result = parity(reference, _artefact_probs(file, fmt, reference, trust), images, tolerance, full_decode=foreign)
+    artefact = None if foreign else _artefact(file, fmt, reference, trust)
+    seen = answers(reference, _artefact_probs(file, artefact, reference), images, full_decode=foreign)
+    result = compare(seen.expected, seen.found, TOLERANCES[fmt], reference.thresholds)
     data = file.read_bytes()
     facts = {
         "file": file.name,
@@ -135,12 +89,25 @@ def check(file: Path, fmt: str, bundle: Path, images: Sequence[Path], trust: boo
         "imgclf_version": __version__,
         "passed": result.passed,
         "parity": result.to_dict(),
-        "tolerance": asdict(tolerance),
-        "full_decode": _effect_of_full_decode(reference, images, tolerance) if foreign else None,
-        "golden": {"classes": list(reference.classes), "images": _golden(reference, images)},
+        "tolerance": asdict(TOLERANCES[fmt]),
+        "accuracy": _accuracy(seen, images, targets, reference),
+        "latency_ms": effects.latency(artefact.probs, reference.preprocess.size) if timed and artefact else None,
+        "full_decode": _effect_of_full_decode(reference, images, TOLERANCES[fmt]) if foreign else None,
+        "preprocess": reference.preprocess.to_dict(),
+        "golden": {"classes": list(reference.classes), "images": _golden(reference, artefact, fmt, images)},
     }
     runs.write_json(sidecar(file), facts)
     return result
+
+
+def _accuracy(
+    seen: Answers, images: Sequence[Path], targets: np.ndarray | None, reference: Predictor
+) -> dict[str, Any] | None:
+    if targets is None or seen.found.shape != seen.expected.shape:
+        return None
+    place = {path: i for i, path in enumerate(images)}
+    truth = targets[[place[path] for path in seen.paths]]
+    return effects.accuracy(seen.expected, seen.found, truth, reference.thresholds)
 
 
 def failure(file: Path, result: Parity) -> ExportError:
@@ -170,14 +137,15 @@ def verify_golden(file: Path, trust: bool = False) -> dict[str, Any]:
         ModelError: if the sidecar is missing or unreadable, or the file is.
         ExportError: if the file is not the one that was verified, or answers differently here.
     """
-    facts = _read_sidecar(file)
+    facts = read_sidecar(file)
     _check_hash(file, facts)
     done = {"file": str(file), "format": facts["format"], "checked": ["sha256"], "parity": None, "passed": True}
     if facts["format"] in RUN_CODE and (facts["format"] == "pkl" or not trust):
         return done
     predictor = inference.load(file, trust=trust)
     images, expected = _golden_arrays(file, facts, predictor)
-    result = compare(expected, predictor.probs(images), TOLERANCES[facts["format"]], predictor.thresholds)
+    repeated = REPEATED.get(facts["format"], TOLERANCES[facts["format"]])
+    result = compare(expected, predictor.probs(images), repeated, predictor.thresholds)
     if not result.passed:
         raise failure(file, result)
     return {**done, "checked": ["sha256", "golden"], "parity": result.to_dict()}
@@ -193,17 +161,21 @@ def _answers(reference: Predictor, paths: Sequence[Path], full_decode: bool = Fa
     return [p.path for p in found], np.stack([p.probs for p in found if p.probs is not None])
 
 
-def _artefact_probs(file: Path, fmt: str, reference: Predictor, trust: bool) -> Callable[[list[Path]], np.ndarray]:
-    if fmt == "pkl":
-        from imgclf.shipping.exporters import pkl
-
-        return lambda paths: pkl.probs(file, paths, reference.classes)
+def _artefact(file: Path, fmt: str, reference: Predictor, trust: bool) -> Predictor:
     predictor = inference.load(file, trust=trust or fmt in RUN_CODE)  # just written: by us
     if predictor.classes != reference.classes:
         raise ExportError(f"{file} names other classes than the model it came from")
     if (predictor.task, predictor.thresholds) != (reference.task, reference.thresholds):
         raise ExportError(f"{file} has another task or other thresholds than the model it came from")
-    return lambda paths: _answers(predictor, paths)[1]
+    return predictor
+
+
+def _artefact_probs(file: Path, artefact: Predictor | None, reference: Predictor) -> Callable[[list[Path]], np.ndarray]:
+    if artefact is None:
+        from imgclf.shipping.exporters import pkl
+
+        return lambda paths: pkl.probs(file, paths, reference.classes)
+    return lambda paths: _answers(artefact, paths)[1]
 
 
 def _effect_of_full_decode(reference: Predictor, paths: Sequence[Path], tolerance: Tolerance) -> dict[str, Any]:
@@ -213,13 +185,17 @@ def _effect_of_full_decode(reference: Predictor, paths: Sequence[Path], toleranc
     return {"max_abs_diff": moved.max_abs_diff, "top1_agreement": moved.top1_agreement}
 
 
-def _golden(reference: Predictor, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """The first few readable images, at the model's size and without loss, with the model's answers."""
+def _golden(reference: Predictor, artefact: Predictor | None, fmt: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The first few readable images, at the model's size and without loss, with the answers to expect of the file.
+
+    They are the model's; where the file's are others, as in 8 bits, its own.
+    """
+    answering = artefact if artefact and fmt in REPEATED else reference
     golden: list[dict[str, Any]] = []
     for prediction in reference.predict(paths, batch_size=N_GOLDEN):
         if prediction.error is None:
             pixels = reference.preprocess.load(prediction.path)
-            expected = reference.probs(pixels[None])[0]
+            expected = answering.probs(pixels[None])[0]
             golden.append({"png": _to_png(pixels), "probs": [float(p) for p in expected]})
         if len(golden) == N_GOLDEN:
             break
@@ -237,7 +213,12 @@ def _from_png(text: str) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def _read_sidecar(file: Path) -> dict[str, Any]:
+def read_sidecar(file: Path) -> dict[str, Any]:
+    """What ``check`` found out about a file.
+
+    Raises:
+        ModelError: if there is no sidecar, or it is no sidecar.
+    """
     path = sidecar(file)
     try:
         facts = parse(path.read_text(encoding="utf-8"))

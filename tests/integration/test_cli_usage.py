@@ -78,6 +78,9 @@ MISTAKES = [
     (["export", "nowhere"], 4, "no run 'nowhere'"),
     (["predict", "nowhere", "x.jpg"], 4, "no run 'nowhere'"),
     (["verify", "nowhere.onnx"], 4, "nowhere.onnx"),
+    (["export", "nowhere", "--all", "--images", "9"], 2, "leave one out"),
+    (["export", "nowhere", "-f", "pkl", "--int8"], 2, "--format onnx"),
+    (["export", "nowhere", "-f", "torchexport"], 2, "Did you mean 'torch-export'"),
 ]
 WITH_JSON = [m for m in MISTAKES if m[0] not in (["train", "--epochs"],)]
 

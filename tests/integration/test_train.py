@@ -198,7 +198,12 @@ def test_predict_formats_agree_on_folders(form, run, photos, work):
 def exported(run, work):
     pytest.importorskip("onnx")
     done = run_here(
-        "export", run, *("-f", "onnx", "-f", "safetensors", "-f", "torchscript", "-f", "pkl"), "--json", cwd=work
+        "export",
+        run,
+        *("-f", "onnx", "-f", "safetensors", "-f", "torchscript", "-f", "pkl"),
+        "--all",
+        "--json",
+        cwd=work,
     )
     assert done.returncode == 0, done.stderr
     return done.json
@@ -211,8 +216,23 @@ def test_every_export_gives_the_models_answers(exported, run):
         assert file["parity"]["top1_agreement"] == 1.0
         assert file["parity"]["n_images"] == 15
         assert Path(file["path"]).suffix in (".onnx", ".safetensors", ".pt", ".pkl")
+        accuracy = json.loads((run / "eval" / "report.json").read_text())["accuracy"]
+        assert file["accuracy"]["model"] == file["accuracy"]["export"] == accuracy
+        assert (file["latency_ms"] is None) == (file["format"] == "pkl")
     sidecar = json.loads((run / "export" / "model.onnx.json").read_text())
     assert sidecar["parity"]["passed"]
+
+
+def test_eight_bits_are_calibrated_on_training_images(run, work, tmp_path):
+    pytest.importorskip("onnx")
+    done = run_here("export", run, "--int8", "--images", 6, "--out", tmp_path, cwd=work)
+    assert done.returncode == 0, done.stderr
+    head, plain, small = done.stdout.splitlines()
+    assert head.split()[-2:] == ["ms/1", "ms/32"] and "% to " in plain
+    assert (plain.split()[0], small.split()[0]) == ("onnx", "onnx-int8")
+    facts = json.loads((tmp_path / "model.int8.onnx.json").read_text())
+    assert facts["passed"] and facts["bytes"] < json.loads((tmp_path / "model.onnx.json").read_text())["bytes"] / 3
+    assert facts["accuracy"]["export"]["n"] == facts["parity"]["n_images"]
 
 
 def test_verify_accepts_a_copy_and_refuses_another_file(exported, run, work, tmp_path):

@@ -22,7 +22,18 @@ PAGES = [ROOT / "README.md", *DOCS]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 # `model.json` is a file of a run, `model.onnx` an export: names in backticks that look like keys.
-FILES = {runs.RECORD, runs.WEIGHTS, runs.LOG, "model.onnx", "model.onnx.json", "model.pt", "model.pt2", "model.pkl"}
+FILES = {
+    runs.RECORD,
+    runs.WEIGHTS,
+    runs.LOG,
+    "model.onnx",
+    "model.onnx.json",
+    "model.pt",
+    "model.pt2",
+    "model.fp16.onnx",
+    "model.int8.onnx",
+    "model.pkl",
+}
 METHODS = {"model.predict", "model.probs"}  # of the model in the Python examples
 
 
@@ -182,7 +193,7 @@ SECTIONS = {key.split(".")[0] for key in leaves() if "." in key}
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_keys_exist(page):
-    named = re.findall(rf"`((?:{'|'.join(SECTIONS)})\.[a-z_.]+)", prose(page))
+    named = re.findall(rf"`((?:{'|'.join(SECTIONS)})\.[a-z0-9_.]+)", prose(page))
     unknown = [name for name in named if name not in leaves() and name not in FILES | METHODS]
     assert unknown == []
 

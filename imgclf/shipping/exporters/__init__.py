@@ -1,10 +1,12 @@
 """The forms a trained model can be given away in: one file each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from imgclf.errors import ExportError, UserError, did_you_mean
-from imgclf.shipping.exporters import onnx, pkl, safetensors, torch_export, torchscript
+from imgclf.shipping.exporters import int8, onnx, pkl, safetensors, torch_export, torchscript
 
 # Each takes a bundle (folder or file), the file to write, and whether a custom head's code may run; returns the file.
 FORMATS: dict[str, Callable[[Path, Path, bool], Path]] = {
@@ -14,21 +16,30 @@ FORMATS: dict[str, Callable[[Path, Path, bool], Path]] = {
     "torchscript": torchscript.export,
     "pkl": pkl.export,
 }
+# What `--fp16` and `--int8` make of the ONNX file.
+SMALLER = ("onnx-fp16", "onnx-int8")
 
 
-def export(bundle: Path, fmt: str, target: Path, trust: bool = False) -> Path:
+def export(bundle: Path, fmt: str, target: Path, trust: bool = False, calibration: Sequence[np.ndarray] = ()) -> Path:
     """Write the model of ``bundle`` to ``target`` in the format ``fmt``.
 
     Whether the file gives the model's answers is for ``verify.check`` to say.
+
+    Args:
+        calibration: For ``onnx-int8``: training images, uint8 RGB (S, S, 3) at the model's size.
 
     Raises:
         UserError: for an unknown format.
         ModelError: if the bundle cannot be read.
         ExportError: if it cannot be written in this format, or not to this place.
     """
-    if fmt not in FORMATS:
+    if fmt not in (*FORMATS, *SMALLER):
         raise UserError(f"unknown format '{fmt}'.{did_you_mean(fmt, FORMATS)}", f"formats: {', '.join(FORMATS)}")
     try:
+        if fmt == "onnx-fp16":
+            return onnx.export(bundle, target, trust, half=True)
+        if fmt == "onnx-int8":
+            return int8.export(bundle, target, trust, calibration)
         return FORMATS[fmt](bundle, target, trust)
     except OSError as e:
         raise ExportError(f"cannot write {target}: {e.strerror or e}", "choose another place with --out") from e

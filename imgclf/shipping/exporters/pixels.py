@@ -19,21 +19,26 @@ class PixelsToProbs(nn.Module):
 
     Scaling, normalisation, temperature and softmax (for several labels an image: sigmoid) are inside, so that the users
     of a file cannot get them wrong.
+
+    Args:
+        half: Compute the network, and only it, in 16 bits.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: nn.Module, record: Record) -> None:
+    def __init__(self, net: nn.Module, record: Record, half: bool = False) -> None:
         super().__init__()
-        self.net = net
+        self.net = net.half() if half else net
+        self.half_inside = half
         self.temperature = record.temperature
         self.multi = record.task == "multi"
         self.register_buffer("mean", torch.tensor(record.preprocess.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(record.preprocess.std).view(1, -1, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        logits = self.net(layers.model_input(image, self.mean, self.std)) / self.temperature
+        x = layers.model_input(image, self.mean, self.std)
+        logits = (self.net(x.half()).float() if self.half_inside else self.net(x)) / self.temperature
         return torch.sigmoid(logits) if self.multi else torch.softmax(logits, 1)
 
 

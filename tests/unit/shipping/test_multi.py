@@ -18,7 +18,7 @@ from imgclf.data import labels
 from imgclf.errors import ExportError, ModelError
 from imgclf.shipping import bundle, exporters, inference, prediction, verify
 from imgclf.shipping.record import Record
-from imgclf.shipping.verify import Tolerance, compare
+from imgclf.shipping.tolerance import Tolerance, compare
 from imgclf.workflow.export import SUFFIXES
 
 TEMPERATURE = 0.03

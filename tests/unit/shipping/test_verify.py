@@ -8,7 +8,7 @@ import pytest
 
 from imgclf.errors import DataError, ExportError, ModelError, UserError
 from imgclf.shipping import bundle, exporters, inference, verify
-from imgclf.shipping.verify import Tolerance, compare
+from imgclf.shipping.tolerance import TOLERANCES, Tolerance, compare
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,25 @@ def test_between_equals_either_class_is_right():
     assert compare(np.array([[0.6, 0.4]]), np.array([[0.45, 0.55]]), Tolerance(0.16)).top1_agreement == 0.0
 
 
-def test_parity_runs_on_the_readable_files(model, photos, tmp_path):
+def test_eight_bits_may_change_a_few_answers_but_not_many():
+    expected = np.full((100, 2), [0.6, 0.4])
+    found = expected.copy()
+    found[:5] = [0.4, 0.6]
+    result = compare(expected, found, TOLERANCES["onnx-int8"])
+    assert result.passed and result.top1_agreement == 0.95  # 0.2 is no tie
+    found[5] = [0.4, 0.6]
+    assert not compare(expected, found, TOLERANCES["onnx-int8"]).passed
+    assert not compare(expected, found, TOLERANCES["onnx-fp16"]).passed
+    nearly = np.full((100, 2), [0.505, 0.495])
+    assert compare(nearly, nearly[:, ::-1], TOLERANCES["onnx-fp16"]).passed
+    found = np.full((100, 2), [0.6, 0.4])
+    found[0] = [1.0, 0.0]
+    assert compare(found, np.full((100, 2), [0.6, 0.4]), TOLERANCES["onnx-int8"]).passed
+    found[0] = [0.05, 0.95]
+    assert not compare(expected, found, TOLERANCES["onnx-int8"]).passed
+
+
+def test_only_the_readable_files_are_compared(model, photos, tmp_path):
     reference = inference.load(model)
     bad = tmp_path / "bad.jpg"
     bad.write_text("no image")
@@ -45,10 +63,11 @@ def test_parity_runs_on_the_readable_files(model, photos, tmp_path):
         seen.extend(paths)
         return np.stack([p.probs for p in reference.predict(paths)])
 
-    assert verify.parity(reference, probs, [photos[0], bad, photos[1]], Tolerance(1e-5)).n_images == 2
-    assert seen == photos[:2]
+    both = verify.answers(reference, probs, [photos[0], bad, photos[1]])
+    assert compare(both.expected, both.found, Tolerance(1e-5)).n_images == 2
+    assert seen == photos[:2] == both.paths
     with pytest.raises(DataError):
-        verify.parity(reference, probs, [bad], Tolerance(1e-5))
+        verify.answers(reference, probs, [bad])
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +89,29 @@ def test_the_sidecar_tells_all(exported, photos):
     assert facts["bytes"] == exported.stat().st_size and facts["format"] == "safetensors"
     assert len(facts["golden"]["images"]) == 3
     assert str(photos[0].parent) not in json.dumps(facts)
+
+
+def test_the_sidecar_tells_accuracy_before_and_after_and_the_time(model, photos, tmp_path):
+    """Of a file that answers with the classes turned round: the unreadable image is left out of the truth as well."""
+    state, record = bundle.read(model)
+    file = bundle.write(tmp_path / "m.safetensors", {**state, "1.8.weight": -state["1.8.weight"]}, record)
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no image")
+    probs = np.stack([p.probs for p in inference.load(model).predict(photos)])
+    targets = np.insert(probs.argmax(1), 1, 0)
+    assert not verify.check(
+        file, "safetensors", model, [photos[0], bad, *photos[1:]], targets=targets, timed=True
+    ).passed
+    facts = verify.read_sidecar(file)
+    found, n = facts["accuracy"], len(photos)
+    assert (found["model"]["value"], found["model"]["n"]) == (1.0, n) and found["model"]["low"] < 1
+    assert found["export"]["value"] == pytest.approx(1 - found["lost"] / n) and found["lost"] > 0 == found["gained"]
+    assert found["difference"] == pytest.approx(-found["lost"] / n)
+    assert facts["latency_ms"]["batch_1"] > 0 < facts["latency_ms"]["batch_32"]
+    assert facts["preprocess"] == record.preprocess.to_dict() | {
+        "mean": [*record.preprocess.mean],
+        "std": [*record.preprocess.std],
+    }
 
 
 def test_golden_images_pass(exported):

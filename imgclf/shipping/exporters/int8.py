@@ -1,0 +1,67 @@
+"""The ONNX file with its layers computed in 8 bits: a quarter of the size, and often faster.
+
+Weights and activations get a scale each, the weights one for each channel. Those of the activations come from real
+training images. The first convolution stays as it is: it is a small part of the work, and lost most in trials.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgclf import runs
+from imgclf.errors import ExportError
+from imgclf.shipping.exporters import onnx, pixels
+
+LAYERS = ["Conv", "Gemm", "MatMul"]
+
+
+def export(bundle: Path, target: Path, trust: bool, images: Sequence[np.ndarray]) -> Path:
+    """Write it, with the metadata of the plain file.
+
+    Args:
+        images: For calibration: uint8 RGB (S, S, 3) each, S being the model's size.
+
+    Raises:
+        ModelError: if the bundle cannot be read.
+        ExportError: if a package is missing, or onnxruntime cannot quantise the model.
+    """
+    package = onnx.need()
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain, small = Path(folder, "plain.onnx"), Path(folder, "small.onnx")
+        onnx.export(bundle, plain, trust)
+        proto = package.load(plain)
+        with pixels.quiet():
+            try:
+                quantize_static(
+                    str(plain), str(small), _Reader(images),
+                    quant_format=QuantFormat.QDQ, per_channel=True,
+                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                    op_types_to_quantize=LAYERS, nodes_to_exclude=_first(proto),
+                )  # fmt: skip
+            except Exception as e:  # its own of many kinds; the cause stays attached
+                raise ExportError(f"onnxruntime cannot quantise this model: {str(e).splitlines()[0][:200]}") from e
+        made = package.load(small)
+    del made.metadata_props[:]
+    made.metadata_props.extend(proto.metadata_props)
+    return runs.atomic_write(target, lambda path: path.write_bytes(made.SerializeToString()))
+
+
+class _Reader:
+    """What onnxruntime wants to be given images by: one at a time, then None."""
+
+    def __init__(self, images: Sequence[np.ndarray]) -> None:
+        self.waiting = iter(images)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        image = next(self.waiting, None)
+        return None if image is None else {"image": image[None]}
+
+
+def _first(proto: Any) -> list[str]:
+    """The name of the first convolution."""
+    return [node.name for node in proto.graph.node if node.op_type == "Conv"][:1]
