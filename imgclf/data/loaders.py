@@ -195,6 +195,12 @@ def _workers(cfg: Config, preprocess: Preprocess, batch: int) -> tuple[int, str]
     return shared_memory.afford(wanted, batch)
 
 
+def unaugmented(dls: DataLoaders) -> PlacedLoader:
+    """The training images in their order, each once, prepared as validation images are."""
+    made: PlacedLoader = dls.test_dl(list(dls.train.items), with_labels=True)
+    return made
+
+
 def train_at(dls: DataLoaders, size: int) -> None:
     """Bring the training images of the passes that follow to ``size`` pixels; validation images stay as they are."""
     for tfm in (*dls.train.after_item.fs, *dls.train.after_batch.fs):

@@ -34,17 +34,27 @@ class ModelConfig(Section):
         description="a head of your own: the import path package.module:function of what makes it, called with the "
         "number of features and of classes; runs only with --trust. The other head keys have no effect then",
     )
-    concat_pool: Bool = Field(True, description="head: average and maximum pooling side by side (else average only)")
+    concat_pool: Bool | Literal["auto"] = Field(
+        "auto",
+        description="head: average and maximum pooling side by side (else average only); auto: as fastai, true, unless "
+        "the head begins at the probe (train.recipe: auto)",
+    )
     pool: Bool = Field(
         True, description="head: pool the body's last feature map; false: only for a body that pools itself"
     )
-    lin_ftrs: tuple[Annotated[int, Field(strict=True, ge=1)], ...] | None = Field(
-        None, description="head: sizes of the hidden layers; null: one of 512; []: none"
+    lin_ftrs: tuple[Annotated[int, Field(strict=True, ge=1)], ...] | Literal["auto"] | None = Field(
+        "auto",
+        description="head: sizes of the hidden layers; null: one of 512; []: none; auto: as fastai, null, unless the "
+        "head begins at the probe, which has none",
     )
-    ps: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
-        0.5, description="head: dropout before the last layer; half of it before the others"
+    ps: Annotated[float, Field(strict=True, ge=0, lt=1)] | Literal["auto"] = Field(
+        "auto",
+        description="head: dropout before the last layer; half of it before the others; auto: as fastai, 0.5, but 0 "
+        "after the probe",
     )
-    first_bn: Bool = Field(True, description="head: BatchNorm on the pooled features")
+    first_bn: Bool | Literal["auto"] = Field(
+        "auto", description="head: BatchNorm on the pooled features; auto: as fastai, true, unless after the probe"
+    )
     bn_final: Bool = Field(False, description="head: BatchNorm on the activations at the very end")
     lin_first: Bool = Field(False, description="head: linear before BatchNorm and dropout in each block")
     init: Literal["kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"] | None = Field(

@@ -31,8 +31,8 @@ class TrainConfig(Section):
 
     recipe: Literal["auto", "book"] = Field(
         "auto",
-        description="what the keys at auto stand for. book: what fastai's fine_tune does, loss for loss; "
-        "auto: our best default",
+        description="what the keys at auto stand for. book: what fastai's fine_tune does, loss for loss; auto: on a "
+        "pretrained body the probe, the best linear head for it, then all layers; else as the book",
     )
     schedule: Literal["auto", "fine_tune", "one_cycle", "flat_cos", "staged"] = Field(
         "auto",
@@ -42,7 +42,7 @@ class TrainConfig(Section):
         "(nothing to preserve by freezing)",
     )
     epochs: Annotated[int, Field(strict=True, ge=0)] = Field(
-        3, description="epochs with all layers training; 0: the frozen phase alone"
+        3, description="epochs with all layers training; 0: the probe, or the frozen phase, alone"
     )
     freeze_epochs: Annotated[int, Field(strict=True, ge=0)] | Literal["auto"] = Field(
         "auto", description="fine_tune: epochs before that with only the head training; auto: 1"
@@ -55,11 +55,14 @@ class TrainConfig(Section):
         "-1: the head alone); lr: of all layers, or [first, last]",
     )
     lr: Annotated[float, Field(strict=True, gt=0)] | Literal["auto"] = Field(
-        "auto", description="the highest learning rate, or auto: what the learning-rate finder suggests"
+        "auto",
+        description="the highest learning rate, or auto: what the learning-rate finder suggests; after the probe a "
+        "fixed one",
     )
-    lr_mult: Annotated[float, Field(strict=True, ge=1)] = Field(
-        100.0,
-        description="once unfrozen, the last layers learn at up to lr/2, the first at lr/2/lr_mult",
+    lr_mult: Annotated[float, Field(strict=True, ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="once unfrozen, the first layers learn at the rate of the last ones divided by this; auto: 100, "
+        "and 1 after the probe, whose head needs the least",
     )
     lr_unfrozen: Annotated[float, Field(strict=True, gt=0)] | Literal["auto"] | None = Field(
         None,
@@ -72,6 +75,11 @@ class TrainConfig(Section):
     )
     wd_bn_bias: Bool = Field(False, description="weight decay on BatchNorm and biases too")
     train_bn: Bool = Field(True, description="BatchNorm layers keep training while their layer is frozen")
+    freeze_bn: Bool | Literal["auto"] = Field(
+        "auto",
+        description="BatchNorm layers of the body keep the statistics of their pretraining, instead of taking those "
+        "of each batch; auto: where the head begins at the probe",
+    )
     moms: tuple[Share, Share, Share] = Field(
         (0.95, 0.85, 0.95), description="momentum at the start, the peak and the end of a cycle"
     )

@@ -57,6 +57,10 @@ class Display:
         facts = f"loss {loss:.3f}  lr {lr:.1e}  {rate:.0f} img/s"
         self.bar.update(self.task, advance=1, description=f"{phase} {epoch}/{epochs}", facts=facts)
 
+    def reading(self, done: int, total: int) -> None:
+        """The features of a batch are there."""
+        self.bar.update(self.task, facts=f"features {done}/{total}")
+
     def validating(self, done: int, total: int) -> None:
         """A validation batch is done."""
         self.bar.update(self.task, facts=f"validating {done}/{total}")

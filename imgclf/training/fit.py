@@ -126,7 +126,9 @@ def run_phase(learn: Learner, phase: Phase, callbacks: list[Any], epoch: int = 0
     start = StartAt(epoch, phase.epochs, batch)
     cbs = [start, start.position, Resize(phase.sizes), *callbacks]
     lrs, curve, epochs = list(phase.lrs), phase.curve, phase.epochs - epoch
-    if curve.shape == "flat_cos":
+    if curve.shape == "closed_form":
+        learn.fit(1, lrs, cbs=[*cbs, learn.fit_head])
+    elif curve.shape == "flat_cos":
         learn.fit_flat_cos(epochs, lrs, pct_start=curve.pct_start, cbs=cbs)
     else:
         learn.fit_one_cycle(epochs, lrs, pct_start=curve.pct_start, div=curve.div, cbs=cbs)

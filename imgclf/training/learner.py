@@ -18,11 +18,12 @@ from fastai.vision.all import (
 
 from imgclf.data.loaders import Loaders
 from imgclf.schema import Config
-from imgclf.training import augment, network, precision, speed
+from imgclf.training import augment, batchnorm, network, plan, precision, probing, speed
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.losses import Task, loss_func
 from imgclf.training.micro import MicroBatches
+from imgclf.training.probing import FitHead
 from imgclf.training.scores import Score
 from imgclf.training.weights import Weights
 
@@ -44,7 +45,8 @@ def build(
 
     Normalisation is part of our own DataBlock, with or without pretraining; fastai adds it only with.
     """
-    model, notes = network.build(cfg, arch, weights, loaders.preprocess, get_c(loaders.dls))
+    probe = plan.wants_probe(cfg, weights.pretrained)
+    model, notes = network.build(cfg, arch, weights, loaders.preprocess, get_c(loaders.dls), probe)
     learn = Learner(
         loaders.dls,
         model,
@@ -63,6 +65,9 @@ def build(
     learn.remove_cbs(learn.cbs.filter(lambda cb: isinstance(cb, ProgressCallback)))
     learn.logger = noop
     learn.add_cbs([*precision.callbacks(hardware), *augment.callbacks(cfg)])
+    probe = probe and probing.possible(learn, loaders.balance.counts)
+    learn.fit_head = FitHead(hardware, loaders.balance) if probe else None
+    learn.add_cbs(batchnorm.callbacks(cfg, probe))
     MicroBatches(loaders.batch_size, cfg.train.accumulate).install(learn)
     return learn, [*notes, *speed.apply(cfg, learn, hardware)]
 

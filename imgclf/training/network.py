@@ -31,17 +31,22 @@ INITS: dict[str | None, Callable[..., Any] | None] = {
 RESNET_SPLIT = 6  # the first child of a ResNet's body in its second layer group: stage 3
 
 
-def build(cfg: Config, arch: Arch, weights: Weights, preprocess: Preprocess, n_classes: int) -> tuple[Any, list[str]]:
+def build(
+    cfg: Config, arch: Arch, weights: Weights, preprocess: Preprocess, n_classes: int, probe: bool = False
+) -> tuple[Any, list[str]]:
     """``Sequential(body, head)``, and notes for the user: (N, channels, H, W) normalised to (N, n_classes) logits.
 
     A custom head's code is run: ``check_trust`` comes first.
+
+    Args:
+        probe: Make the head one linear layer on average features, but for what the configuration says.
 
     Raises:
         ConfigError: for a head the body has no use for.
         ModelError: for a custom head that cannot be made or does not fit.
     """
     body, notes = _body(arch, weights, preprocess.channels)
-    model = _with_head(cfg, body, n_classes)
+    model = _with_head(cfg, body, n_classes, probe)
     if (made_by := getattr(model[1], "made_by", None)) is not None:
         shape = (preprocess.channels, preprocess.size, preprocess.size)
         _check_outputs(made_by["factory"], model, shape, n_classes)
@@ -76,7 +81,7 @@ def check_trust(cfg: Config, trust: bool) -> None:
         foreign.check(path, trust, "model.custom_head")
 
 
-def _with_head(cfg: Config, body: Any, n_classes: int) -> Any:
+def _with_head(cfg: Config, body: Any, n_classes: int, probe: bool) -> Any:
     init = INITS[cfg.model.init]
     if (path := custom_head(cfg)) is not None:
         head = _made_by(path, _features(body), n_classes)
@@ -88,16 +93,18 @@ def _with_head(cfg: Config, body: Any, n_classes: int) -> Any:
             "pooling cannot take that",
             "leave it out",
         )
+    lin_ftrs, first_bn, concat_pool, ps = cfg.model.lin_ftrs, cfg.model.first_bn, cfg.model.concat_pool, cfg.model.ps
+    linear = probe and lin_ftrs in ("auto", ()) and first_bn in ("auto", False)
     return add_head(
         body,
         _features(body),
         n_classes,
         init=init,
         pool=gives_map,
-        concat_pool=cfg.model.concat_pool,
-        lin_ftrs=_list(cfg.model.lin_ftrs),
-        ps=cfg.model.ps,
-        first_bn=cfg.model.first_bn,
+        concat_pool=not linear if concat_pool == "auto" else concat_pool,
+        lin_ftrs=([] if linear else None) if lin_ftrs == "auto" else _list(lin_ftrs),
+        ps=(0.0 if linear else 0.5) if ps == "auto" else ps,
+        first_bn=not linear if first_bn == "auto" else first_bn,
         bn_final=cfg.model.bn_final,
         lin_first=cfg.model.lin_first,
         y_range=cfg.model.y_range,

@@ -20,11 +20,11 @@ class Curve:
 
     Attributes:
         shape: ``one_cycle``: up from ``lrs / div``, then down to nearly nothing, as fastai's ``fit_one_cycle``;
-            ``flat_cos``: level, then down, as its ``fit_flat_cos``.
+            ``flat_cos``: level, then down, as its ``fit_flat_cos``; ``closed_form``: no steps, the head is computed.
         pct_start: Share of the steps before the way down.
     """
 
-    shape: Literal["one_cycle", "flat_cos"]
+    shape: Literal["one_cycle", "flat_cos", "closed_form"]
     pct_start: float
     div: float = 1.0
 
@@ -34,6 +34,9 @@ FROZEN = Curve("one_cycle", 0.99, 25.0)
 UNFROZEN = Curve("one_cycle", 0.3, 5.0)
 ONE_CYCLE = Curve("one_cycle", 0.25, 25.0)
 FLAT_COS = Curve("flat_cos", 0.75)
+PROBE = Curve("closed_form", 0.0)
+LR_MULT = 100.0  # fine_tune's, where train.lr_mult is auto
+PROBE_LR, PROBE_LR_MULT = 5e-5, 1.0  # where train.lr is auto and the head begins at the probe (docs/recipe.md)
 FREEZE_EPOCHS = 1  # where train.freeze_epochs is auto
 
 HEAD_ONLY, ALL_LAYERS = -1, 0
@@ -57,6 +60,11 @@ class Phase:
     sizes: tuple[int, ...] = ()
 
     @property
+    def epochs_of_steps(self) -> int:
+        """The epochs that are made of training steps."""
+        return 0 if self.curve.shape == "closed_form" else self.epochs
+
+    @property
     def parts(self) -> list["Phase"]:
         """The phase cut where the size of the images changes."""
         counts = Counter(self.sizes)
@@ -73,20 +81,33 @@ class Plan:
 
     @property
     def epochs(self) -> int:
-        return sum(p.epochs for p in self.phases)
+        return sum(p.epochs_of_steps for p in self.phases)
 
     @property
     def steps(self) -> int:
         return self.epochs * self.batches_per_epoch
 
 
-def schedule(cfg: Config, pretrained: bool) -> tuple[list[Phase], str]:
+def _asked(cfg: Config) -> tuple[str, str, int | str]:
+    """Recipe, schedule and frozen epochs, as configured."""
+    return cfg.train.recipe, cfg.train.schedule, cfg.train.freeze_epochs
+
+
+def wants_probe(cfg: Config, pretrained: bool) -> bool:
+    """Whether the recipe begins with the probe, if head and data allow it."""
+    return pretrained and _asked(cfg) == ("auto", "auto", "auto")
+
+
+def schedule(cfg: Config, pretrained: bool, probe: bool = False) -> tuple[list[Phase], str]:
     """The phases, their learning rates as configured (stages) or empty (all others), and why these phases.
+
+    Args:
+        probe: The recipe wants the probe, and head and data allow it.
 
     Raises:
         ConfigError: for more sizes than epochs.
     """
-    phases, reason = _phases(cfg, pretrained)
+    phases, reason = _phases(cfg, pretrained, probe)
     return resized(phases, cfg.augment.sizes or ()), reason
 
 
@@ -95,7 +116,7 @@ def resized(phases: list[Phase], sizes: tuple[int, ...]) -> list[Phase]:
 
     The cycle of a phase takes no notice: a size is no phase of its own.
     """
-    n = sum(phase.epochs for phase in phases)
+    n = sum(phase.epochs_of_steps for phase in phases)
     if len(sizes) > n:
         raise ConfigError(
             f"augment.sizes has {len(sizes)} sizes {list(sizes)} for {n} epoch{'s' * (n != 1)}: each needs one",
@@ -103,13 +124,17 @@ def resized(phases: list[Phase], sizes: tuple[int, ...]) -> list[Phase]:
         )
     share, over = divmod(n, len(sizes) or 1)
     each = (size for i, size in enumerate(sizes) for _ in range(share + (i >= len(sizes) - over)))
-    return [replace(phase, sizes=tuple(islice(each, phase.epochs))) for phase in phases]
+    return [replace(phase, sizes=tuple(islice(each, phase.epochs_of_steps))) for phase in phases]
 
 
-def _phases(cfg: Config, pretrained: bool) -> tuple[list[Phase], str]:
-    kind, epochs, freeze_epochs = cfg.train.schedule, cfg.train.epochs, cfg.train.freeze_epochs
+def _phases(cfg: Config, pretrained: bool, probe: bool) -> tuple[list[Phase], str]:
+    (recipe, kind, freeze_epochs), epochs = _asked(cfg), cfg.train.epochs
+    if probe:
+        phases = [Phase("probe", 1, HEAD_ONLY, (), PROBE), Phase("unfrozen", epochs, ALL_LAYERS, (), UNFROZEN)]
+        reason = "the best linear head for the frozen body, computed at once; then all layers (train.recipe: auto)"
+        return [p for p in phases if p.epochs], reason
     if kind == "auto":
-        asked = cfg.train.recipe == "book" or epochs == 0 or freeze_epochs not in ("auto", 0)
+        asked = recipe == "book" or epochs == 0 or freeze_epochs not in ("auto", 0)
         kind = "fine_tune" if pretrained or asked else "one_cycle"
         if kind == "one_cycle":
             reason = "nothing is pretrained: no frozen phase, all layers at one learning rate (train.schedule: auto)"
@@ -123,13 +148,20 @@ def _phases(cfg: Config, pretrained: bool) -> tuple[list[Phase], str]:
         stages = enumerate(cfg.train.stages or (), 1)
         made = [Phase(f"stage{i}", s.epochs, s.freeze_to, s.lrs, ONE_CYCLE) for i, s in stages]
         return made, "stage after stage, as configured (train.stages)"
-    frozen = FREEZE_EPOCHS if freeze_epochs == "auto" else freeze_epochs
+    frozen = FREEZE_EPOCHS if freeze_epochs == "auto" else int(freeze_epochs)
     phases = [Phase("frozen", frozen, HEAD_ONLY, (), FROZEN), Phase("unfrozen", epochs, ALL_LAYERS, (), UNFROZEN)]
     return [p for p in phases if p.epochs], "the head first, then all layers at discriminative rates"
 
 
 def build(
-    cfg: Config, *, pretrained: bool, lr: float, n_groups: int, batches_per_epoch: int, unfrozen: float | None = None
+    cfg: Config,
+    *,
+    pretrained: bool,
+    lr: float,
+    n_groups: int,
+    batches_per_epoch: int,
+    unfrozen: float | None = None,
+    probe: bool = False,
 ) -> Plan:
     """The plan for a highest learning rate ``lr`` and a model of ``n_groups`` layer groups.
 
@@ -139,15 +171,18 @@ def build(
     Raises:
         ConfigError: for a stage that freezes more groups than there are, or a rate for a phase that there is not.
     """
-    phases, reason = schedule(cfg, pretrained)
+    phases, reason = schedule(cfg, pretrained, probe)
     mult, own = cfg.train.lr_mult, cfg.train.lr_unfrozen
-    if own is not None and [phase.name for phase in phases] != ["frozen", "unfrozen"]:
+    if mult == "auto":
+        mult = PROBE_LR_MULT if probe else LR_MULT
+    if own is not None and [phase.name for phase in phases][1:] != ["unfrozen"]:
         raise ConfigError(
-            f"train.lr_unfrozen: {own} is for the unfrozen phase after a frozen one; here is only "
+            f"train.lr_unfrozen: {own} is for the unfrozen phase after another one; here is only "
             f"{', '.join(phase.name for phase in phases)} ({reason})",
             "leave it out; train.lr is the rate",
         )
-    second = lr / 2 if own is None else unfrozen if own == "auto" else own
+    usual = lr if probe else lr / 2
+    second = usual if own is None else unfrozen if own == "auto" else own
     if isinstance(own, float):
         reason += f"; once unfrozen at up to {own:g}, as given (train.lr_unfrozen)"
     for phase in phases:
@@ -177,6 +212,8 @@ def _lrs(phase: Phase, lr: float, second: float | None, mult: float, n: int) -> 
         return spread(phase.lrs[0], phase.lrs[-1], n)
     if phase.name == "frozen":
         return frozen_lrs(lr, n)
+    if phase.name == "probe":
+        return (0.0,) * n
     if phase.name == "unfrozen":
         return spread(second / mult, second, n) if second else ()
     return (lr,) * n
@@ -197,6 +234,8 @@ def spread(low: float, high: float, n: int) -> tuple[float, ...]:
 
 def lr_range(phase: Phase) -> str:
     """The different rates, first layers first: ``"1e-05 … 0.0001 … 0.001"``, or the one rate."""
+    if phase.curve.shape == "closed_form":
+        return "none: computed"
     return " … ".join(f"{lr:.2g}" for lr in _unique(phase.lrs)) or "to be found"
 
 

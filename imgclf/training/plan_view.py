@@ -52,7 +52,13 @@ def phases(plan: Plan, parameters: Sequence[tuple[int, int]]) -> Table:
         parameters: Trained and all, for each phase.
     """
     rows = [
-        [p.name, p.epochs, p.epochs * plan.batches_per_epoch, lr_range(p), f"{_millions(trained)} of {_millions(of)}"]
+        [
+            p.name,
+            p.epochs,
+            p.epochs_of_steps * plan.batches_per_epoch,
+            lr_range(p),
+            f"{_millions(trained)} of {_millions(of)}",
+        ]
         for p, (trained, of) in zip(plan.phases, parameters, strict=True)
     ]
     heads = ["phase", "epochs", "steps", "lr, first to last layers", "parameters trained"]

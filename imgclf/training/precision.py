@@ -31,6 +31,12 @@ class Autocast(Callback):
         self.autocast.__exit__(None, None, None)
 
 
+def autocast(hardware: Hardware) -> torch.autocast:
+    """A context for forward passes without gradients, in the precision of training."""
+    half = torch.float16 if hardware.precision == "fp16" else torch.bfloat16
+    return torch.autocast(hardware.device.type, dtype=half, enabled=hardware.precision != "fp32")
+
+
 def callbacks(hardware: Hardware) -> list[Any]:
     """The callbacks for a precision; none for fp32."""
     if hardware.precision == "fp32":

@@ -30,13 +30,14 @@ class Telling(Callback):
             self.tell("step", step=self._step(self.iter + 1), phase=self.watch.phase.name, train_loss=loss, lrs=lrs)
 
     def after_epoch(self) -> None:
-        if len(self.watch.rows) > self.told:
-            self.tell("epoch", step=self._step(self.plan.batches_per_epoch), **self.watch.rows[-1])
+        if len(self.watch.rows) > self.told and self.watch.phase:
+            batches = self.plan.batches_per_epoch if self.watch.phase.epochs_of_steps else 0
+            self.tell("epoch", step=self._step(batches), **self.watch.rows[-1])
 
     def _step(self, batches: int) -> int:
         """The number of the step that ends ``batches`` batches of this epoch."""
         names = [phase.name for phase in self.plan.phases]
         assert self.watch.phase is not None
         before = self.plan.phases[: names.index(self.watch.phase.name)]
-        epochs = sum(phase.epochs for phase in before) + int(self.epoch)
+        epochs = sum(phase.epochs_of_steps for phase in before) + int(self.epoch)
         return epochs * self.plan.batches_per_epoch + batches

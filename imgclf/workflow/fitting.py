@@ -81,6 +81,8 @@ def _fit(
 
     columns = ["train_loss", "valid_loss", *s.scores]
     with Display(s.terminal, columns, plan.steps) as display:
+        if s.learn.fit_head:
+            s.learn.fit_head.seen = display.reading
         watch = Watch(display, keep, together.deciding(s.learn, request), list(s.scores))
         if resumed:
             display.resume(resumed.rows, _steps(plan, resumed.place))
@@ -128,5 +130,5 @@ def write_history(run: Run, rows: list[dict[str, Any]]) -> None:
 
 def _steps(plan: Plan, place: Place) -> int:
     """The training steps before a place."""
-    epochs = sum(phase.epochs for phase in plan.phases[: place.phase]) + place.epoch
+    epochs = sum(phase.epochs_of_steps for phase in plan.phases[: place.phase]) + place.epoch
     return epochs * plan.batches_per_epoch + place.batch

@@ -32,7 +32,7 @@ def find_lr(
     network.check_trust(cfg, trust)
     s = session.start(cfg, terminal or Terminal(quiet=True))
     s.announce()
-    found = rates.after_frozen(s) if unfrozen else s.find_lr()
+    found = rates.after_first(s) if unfrozen or s.probe else s.find_lr()
     if plot is not None:
         known = {k: v for k, v in found.suggestions.items() if v is not None}
         plots.lr_find_plot(found.lrs, found.losses, known, found.chosen, plot)

@@ -8,7 +8,7 @@ from imgclf import ranks, runs
 from imgclf.errors import ConfigError
 from imgclf.runs import Run
 from imgclf.training.lr import Found
-from imgclf.training.plan import Phase, Plan
+from imgclf.training.plan import PROBE_LR, Phase, Plan
 from imgclf.workflow import together
 from imgclf.workflow.events import Events
 from imgclf.workflow.session import Session
@@ -24,6 +24,12 @@ def choose(s: Session, run: Run | None = None, events: Events | None = None) -> 
         s.terminal.note(f"learning rate: {s.given_lr:g}, as given")
         record(run, "lr", {"value": s.given_lr, "reason": "as given"})
         return float(s.given_lr)
+    if s.probe:
+        why = "for a head that begins at the probe (train.recipe: auto)"
+        events.tell("lr", lr=PROBE_LR, reason=why)
+        s.terminal.note(f"learning rate: {PROBE_LR:g}, {why}; --set train.lr_unfrozen=auto looks for one")
+        record(run, "lr", {"value": PROBE_LR, "reason": why})
+        return PROBE_LR
     s.terminal.note("learning rate: looking for one (--lr NUMBER skips this)")
     found = together.agreed(s.find_lr(planned_steps=s.plan(1.0).steps))
     events.tell("lr", lr=found.chosen, reason=found.reason, suggestions=found.suggestions)
@@ -35,7 +41,7 @@ def choose(s: Session, run: Run | None = None, events: Events | None = None) -> 
 def completed(
     s: Session, run: Run, plan: Plan, number: int, lr: float, events: Events, done: Callable[[], object]
 ) -> Plan:
-    """The plan with the rates that were still to be found: a second sweep, on the model as the frozen phase left it.
+    """The plan with the rates that were still to be found: a sweep on the model as the phase before left it.
 
     Args:
         number: Of the phase, which is next.
@@ -51,26 +57,23 @@ def completed(
     return replace(plan, phases=(*plan.phases[:number], replace(phase, lrs=rates), *plan.phases[number + 1 :]))
 
 
-def after_frozen(s: Session) -> Found:
-    """Train the frozen phase as a run would, then sweep with all layers training; for `imgclf lrfind --unfrozen`.
+def after_first(s: Session) -> Found:
+    """Train the first phase as a run would, then sweep with all layers training.
+
+    For `imgclf lrfind --unfrozen`, and for any `imgclf lrfind` where that phase is the probe and needs no rate.
 
     Raises:
-        ConfigError: if the plan has no such phase.
+        ConfigError: if the plan has no two such phases.
     """
-    from imgclf.training.fit import run_phase
-    from imgclf.training.seeding import SeedEpochs
-
     lr = choose(s)
     phases = s.plan(lr).phases
-    if [phase.name for phase in phases] != ["frozen", "unfrozen"]:
+    if [phase.name for phase in phases][1:] != ["unfrozen"]:
         raise ConfigError(
             f"--unfrozen: there is no frozen phase before an unfrozen one, only {', '.join(p.name for p in phases)}",
             "leave it out, or ask for them: --set train.schedule=fine_tune --freeze-epochs 1",
         )
-    s.terminal.note(f"training the frozen phase: {_epochs(phases[0])}")
-    s.learn.freeze_to(phases[0].freeze_to)
-    s.learn.model.zero_grad(set_to_none=True)
-    run_phase(s.learn, phases[0], [SeedEpochs(s.cfg, phases[0].name)])
+    s.terminal.note(f"training the {phases[0].name} phase: {_epochs(phases[0])}")
+    s.first_phase(phases[0])
     s.learn.freeze_to(phases[1].freeze_to)
     s.learn.model.zero_grad(set_to_none=True)
     return s.find_unfrozen_lr(lr)

@@ -15,6 +15,7 @@ from imgclf.schema import Config
 from imgclf.training import archs, devices, faults, learner, lr, plan, plan_view, scores, seeding, weights
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
+from imgclf.training.fit import run_phase
 from imgclf.training.lr import Found
 from imgclf.training.plan import Phase, Plan
 from imgclf.training.scores import Score
@@ -37,9 +38,18 @@ class Session:
     terminal: Terminal
 
     @property
+    def probe(self) -> bool:
+        """Whether the run begins with the probe: the recipe wants it, head and data allow it."""
+        return self.learn.fit_head is not None
+
+    @property
+    def _phases(self) -> list[Phase]:
+        return plan.schedule(self.cfg, self.weights.pretrained, self.probe)[0]
+
+    @property
     def given_lr(self) -> float | None:
         """The configured learning rate, of stages the highest; None: to be found."""
-        phases, _ = plan.schedule(self.cfg, self.weights.pretrained)
+        phases = self._phases
         wanted = self.cfg.train.lr
         if phases[0].lrs:
             return max(max(phase.lrs) for phase in phases)
@@ -56,7 +66,7 @@ class Session:
             planned_steps: Of the run that follows, if one does.
         """
         # Found on the state training starts from: frozen if anything is pretrained, as the book does.
-        phases, _ = plan.schedule(self.cfg, self.weights.pretrained)
+        phases = self._phases
         self.learn.freeze_to(phases[0].freeze_to)
         n_steps, _ = size = lr.sweep_size(planned_steps)
         with self.terminal.progress("learning-rate finder", n_steps) as step:
@@ -74,7 +84,7 @@ class Session:
             planned_steps: Of the unfrozen phase, if it follows.
             done: Called after each step; true: end the sweep there.
         """
-        phases, _ = plan.schedule(self.cfg, self.weights.pretrained)
+        phases = self._phases
         size = lr.sweep_size(planned_steps)
         return self._sweep(phases[-1], "lr_find_unfrozen", *size, done, first / 2, lr.SANE_UNFROZEN)
 
@@ -89,6 +99,12 @@ class Session:
             self.terminal.note(note)
         return found
 
+    def first_phase(self, phase: Phase) -> None:
+        """Train a plan's first phase as a run would, and keep nothing of it but the learner."""
+        self.learn.freeze_to(phase.freeze_to)
+        self.learn.model.zero_grad(set_to_none=True)
+        run_phase(self.learn, phase, [seeding.SeedEpochs(self.cfg, phase.name)])
+
     def plan(self, highest_lr: float, unfrozen: float | None = None) -> Plan:
         """The phases for a highest learning rate, and for one found for the unfrozen phase."""
         return plan.build(
@@ -98,6 +114,7 @@ class Session:
             n_groups=len(self.learn.splitter(self.learn.model)),
             batches_per_epoch=len(self.loaders.dls.train),
             unfrozen=unfrozen,
+            probe=self.probe,
         )
 
     def announce(self) -> None:
@@ -144,10 +161,12 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     stats = (arch.mean, arch.std) if found.pretrained else loaders.IMAGENET
     made = loaders.build(cfg, data.dataset, hardware.device, found.pretrained, stats)
     about_size = arch.check(made.preprocess, found.pretrained)
-    phases, _ = plan.schedule(cfg, found.pretrained)
+    phases, _ = plan.schedule(cfg, found.pretrained, plan.wants_probe(cfg, found.pretrained))
     hardware = devices.for_size(hardware, min((made.preprocess.size, *(s for phase in phases for s in phase.sizes))))
     learn, notes = learner.build(cfg, made, arch, found, chosen, hardware, data.dataset.task)
     learn.micro_batches.warn = terminal.warn
+    if learn.fit_head:
+        learn.fit_head.found = terminal.note
     for note in [*made.notes, *about_size, *notes]:
         terminal.note(note)
     learn.add_cbs(together.callbacks(hardware.device))

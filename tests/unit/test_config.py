@@ -86,7 +86,7 @@ def test_schema_defaults_give_way_to_yaml_to_flags_to_set(file):
     name = file("data: {path: x}\ntrain:\n  epochs: 4\n  freeze_epochs: 5\n  lr: 0.1\n")
     loaded = load(name, [flag("train.freeze_epochs", 6), flag("train.lr", 0.2), parse_set("train.lr=0.3")])
     train = loaded.config.train
-    assert (train.lr_mult, train.epochs, train.freeze_epochs, train.lr) == (100.0, 4, 6, 0.3)
+    assert (train.lr_mult, train.epochs, train.freeze_epochs, train.lr) == ("auto", 4, 6, 0.3)
 
 
 def test_the_last_of_two_assignments_wins(file):

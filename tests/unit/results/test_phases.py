@@ -8,8 +8,13 @@ def row(phase, error_rate, best):
 def test_unfreezing_helped():
     rows = [row("frozen", 0.3, True), row("unfrozen", 0.35, False), row("unfrozen", 0.2, True)]
     found = unfreezing(rows, "error_rate")
-    assert found == {"helped": True, "metric": "error_rate", "frozen": 0.3, "best": 0.2}
+    assert found == {"helped": True, "metric": "error_rate", "phase": "frozen", "frozen": 0.3, "best": 0.2}
     assert sentence(found) == "unfreezing helped: error_rate 0.3 with the body frozen, 0.2 after"
+
+
+def test_the_probe_is_a_frozen_phase():
+    found = unfreezing([row("probe", 0.3, True), row("unfrozen", 0.2, True)], "error_rate")
+    assert sentence(found) == "unfreezing helped: error_rate 0.3 with the probe, the body frozen, 0.2 after"
 
 
 def test_unfreezing_did_not_help():

@@ -35,6 +35,54 @@ def test_learning_rates_are_halved_and_spread_once_unfrozen():
     assert unfrozen.lrs == pytest.approx((1e-5, 1e-4, 1e-3))
 
 
+def probing(**settings):
+    return plan.build(cfg(**settings), pretrained=True, lr=4e-4, n_groups=3, batches_per_epoch=10, probe=True)
+
+
+def test_the_recipe_begins_at_the_probe():
+    made = probing(epochs=3)
+    probe, unfrozen = made.phases
+    assert (probe.name, probe.epochs, probe.freeze_to, probe.curve.shape) == ("probe", 1, -1, "closed_form")
+    assert (unfrozen.name, unfrozen.epochs, unfrozen.curve) == ("unfrozen", 3, plan.UNFROZEN)
+    assert unfrozen.lrs == pytest.approx((4e-4, 4e-4, 4e-4))  # the rate given is the highest: no frozen phase had it
+    assert (made.epochs, made.steps) == (3, 30)
+
+
+def test_no_epochs_leave_the_probe_alone():
+    made = probing(epochs=0)
+    assert [p.name for p in made.phases] == ["probe"]
+    assert made.steps == 0
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "settings", "expected"),
+    [(True, {}, True), (False, {}, False), (True, {"recipe": "book"}, False), (True, {"freeze_epochs": 1}, False),
+     (True, {"freeze_epochs": 0}, False), (True, {"schedule": "one_cycle"}, False), (True, {"epochs": 0}, True)],
+)  # fmt: skip
+def test_what_was_asked_for_is_done_instead(pretrained, settings, expected):
+    assert plan.wants_probe(cfg(**settings), pretrained) is expected
+
+
+def test_sizes_are_for_epochs_with_steps():
+    made = plan.build(
+        load_config("digits", **{**SIZED, "train.freeze_epochs": "auto"}), pretrained=True, lr=1e-3, n_groups=3,
+        batches_per_epoch=2, probe=True,
+    )  # fmt: skip
+    assert made.phases[0].sizes == ()
+    assert len(made.phases[1].sizes) == made.phases[1].epochs
+
+
+def test_the_plan_says_that_the_probe_has_no_steps():
+    from rich.console import Console
+
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(phases(probing(epochs=3), [(1, 5), (5, 5)]))
+    shown = capture.get()
+    assert "none: computed" in shown
+    assert [line.split()[1:3] for line in shown.splitlines() if line.startswith("probe")] == [["1", "0"]]
+
+
 def test_without_pretraining_there_is_no_frozen_phase_and_one_rate():
     (only,) = make(pretrained=False, epochs=5, lr=1e-2).phases
     assert (only.name, only.epochs, only.freeze_to, only.lrs) == ("one_cycle", 5, 0, (1e-2,) * 3)

@@ -58,6 +58,7 @@ def test_the_keys_exist_and_the_parameters_are_fastais():
 BASE = {
     "data.batch_size": 8, "data.workers": 0, "augment.presize": 40, "augment.size": 32, "model.arch": "resnet18",
     "model.pretrained": False, "train.precision": "fp32", "train.device": "cpu", "train.lr": 1e-3,
+    "train.recipe": "book",  # the head is fastai's then
 }  # fmt: skip
 
 

@@ -1,0 +1,72 @@
+"""The first phase of a recipe that begins with the probe: its linear head in the place of an epoch of training."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from fastai.vision.all import Callback, Learner
+from torch import Tensor
+
+from imgclf.data.balance import Balance
+from imgclf.data.loaders import unaugmented
+from imgclf.training import features, probe
+from imgclf.training.devices import Hardware
+from imgclf.training.precision import autocast
+
+
+class FitHead(Callback):
+    """Set the head by ``probe.fit``, train on no batch, and go on to validation.
+
+    Attributes:
+        seen: Told batches done and batches in all.
+        found: Told what was chosen, in words.
+    """
+
+    order = 50  # after whatever prepares an epoch
+
+    def __init__(self, hardware: Hardware, balance: Balance) -> None:
+        self.hardware, self.balance = hardware, balance
+        self.seen: Callable[[int, int], object] = lambda done, of: None
+        self.found: Callable[[str], object] = lambda text: None
+
+    def before_train(self) -> None:
+        parts = features.before_last(self.learn)
+        assert parts is not None, "the plan has no probe for other heads"
+        network, last = parts
+        x, y = features.extract(network, unaugmented(self.dls), autocast(self.hardware), self.seen)
+        head = probe.fit_labels(x, y) if y.dim() == 2 else probe.fit(x, y, last.out_features)
+        assert head is not None, "the plan has no probe where no class has two images"
+        with torch.no_grad():
+            last.weight.copy_(head.weight)
+            last.bias.copy_(head.bias + self._weights().log())
+        self.found(
+            f"probe: {len(x):,} images, {x.shape[1]} features, shrinkage {head.shrinkage:g}; "
+            f"cross-validated error {head.error_rate:.3f}, loss {head.loss:.3f}"
+        )
+        smooth = self.learn.recorder.smooth_loss  # what the history shows as the loss in training
+        smooth.count, smooth.val = 1, torch.tensor(head.loss * (1 - smooth.beta))
+        self.learn.dl = []  # the epoch has no batches; cancelled, it would have no place in the history
+
+    def one_batch(self, learn: Learner) -> float:
+        """Seconds for the features of the first batch: a rehearsal."""
+        parts = features.before_last(learn)
+        assert parts is not None
+        started = time.perf_counter()
+        features.extract(parts[0], unaugmented(learn.dls), autocast(self.hardware), batches=1)
+        return time.perf_counter() - started
+
+    def _weights(self) -> Tensor:
+        """How much each class (C,) counts in training: what many epochs would move the bias to."""
+        drawn = self.balance.weights if self.balance.kind == "sampler" else {}
+        found = torch.tensor([drawn.get(name, 1.0) for name in self.dls.vocab])
+        loss = getattr(self.loss_func, "func", self.loss_func)
+        for weight in (getattr(loss, name, None) for name in ("weight", "pos_weight")):
+            if isinstance(weight, Tensor):
+                found = found * weight.cpu()
+        return found
+
+
+def possible(learn: Any, counts: dict[str, int]) -> bool:
+    """Whether a learner's head and data allow a probe: some class needs two images."""
+    return features.before_last(learn) is not None and max(counts.values()) > 1

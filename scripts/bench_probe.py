@@ -1,0 +1,116 @@
+"""The probe beside other ways to a head on frozen features: validation error with few and with all images of a class.
+
+    python scripts/bench_probe.py DATA WEIGHTS [--arch resnet18] [--size 224] [--seeds 3] [--json FILE]
+
+DATA is anything `imgclf train -d` takes with one label an image. The features are made once; the rows differ only in
+the head: imgclf's probe, scikit-learn's logistic regression with its penalty chosen by cross-validation, and the
+nearest neighbours. For a number of images a class, that many are drawn from the training images, with each seed anew.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from imgclf.config import load_config
+from imgclf.console import Terminal
+from imgclf.data.loaders import unaugmented
+from imgclf.training import features, probe
+from imgclf.training.precision import autocast
+from imgclf.workflow import session
+
+COUNTS = (3, 5, 10, None)
+Answers = Callable[[Tensor, Tensor, Tensor, int], np.ndarray]
+
+
+def by_probe(x: Tensor, y: Tensor, judged: Tensor, n_classes: int) -> np.ndarray:
+    head = probe.fit(x, y, n_classes)
+    assert head is not None, "no class has two images"
+    return np.asarray((judged @ head.weight.T + head.bias).argmax(1))
+
+
+def by_regression(x: Tensor, y: Tensor, judged: Tensor, n_classes: int) -> np.ndarray:
+    model = LogisticRegressionCV(Cs=np.logspace(-4, 1, 6), cv=3, max_iter=300, scoring="neg_log_loss")
+    return np.asarray(make_pipeline(StandardScaler(), model).fit(x, y).predict(judged))
+
+
+def by_neighbours(x: Tensor, y: Tensor, judged: Tensor, n_classes: int) -> np.ndarray:
+    return np.asarray(KNeighborsClassifier(min(5, len(x)), metric="cosine").fit(x, y).predict(judged))
+
+
+WAYS: dict[str, Answers] = {
+    "probe": by_probe,
+    "logistic regression": by_regression,
+    "nearest neighbours": by_neighbours,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--arch", default="resnet18")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="sklearn")
+    started = time.perf_counter()
+    (x, y), (judged, truth), n_classes = frozen_features(options)
+    print(f"features of {len(x)} + {len(judged)} images: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    rows = []
+    for count in COUNTS:
+        for name, answers in WAYS.items():
+            errors, seconds = [], []
+            for seed in range(options.seeds if count else 1):
+                some = drawn(y, count, seed)
+                began = time.perf_counter()
+                errors.append(float(np.mean(answers(x[some], y[some], judged, n_classes) != truth.numpy())))
+                seconds.append(time.perf_counter() - began)
+            rows.append({"images_a_class": count, "head": name, "errors": errors, "seconds": statistics.mean(seconds)})
+            each = " ".join(f"{error:.3f}" for error in errors)
+            print(
+                f"{count or 'all':>4} {name:20} {statistics.mean(errors):.3f}  ({each})  {seconds[-1]:.1f} s",
+                flush=True,
+            )
+    if options.json:
+        options.json.write_text(
+            json.dumps({"data": options.data, "arch": options.arch, "size": options.size, "rows": rows})
+        )
+
+
+def frozen_features(options: argparse.Namespace) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], int]:
+    """Features and targets of training and validation images, and the number of classes."""
+    settings = {"data.path": options.data, "model.arch": options.arch, "model.weights": str(options.weights)}
+    sizes = {"augment.size": options.size, "augment.presize": max(options.size, 256)}
+    s = session.start(load_config("folder", **settings, **sizes, **{"data.labels": "auto"}), Terminal(quiet=True))
+    parts = features.before_last(s.learn)
+    assert parts is not None
+    network, context = parts[0], autocast(s.hardware)
+    dls = s.learn.dls
+    train, valid = (features.extract(network, loader, context) for loader in (unaugmented(dls), dls.valid))
+    return train, valid, len(s.data.dataset.classes)
+
+
+def drawn(y: Tensor, count: int | None, seed: int) -> Tensor:
+    """Indices of ``count`` images of each class, or of all images."""
+    if count is None:
+        return torch.arange(len(y))
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+    return torch.cat([order[y[order] == c][:count] for c in range(int(y.max()) + 1)])
+
+
+if __name__ == "__main__":
+    main()

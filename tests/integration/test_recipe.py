@@ -1,0 +1,59 @@
+"""The default recipe on a pretrained body: the probe, then all layers, and never worse than the probe."""
+
+import json
+
+import pytest
+import shapes
+import torch
+from support import history, run_here
+from torchvision.models import resnet18
+
+SMALL = [
+    *("-a", "resnet18", "--size", "32", "--presize", "36", "-b", "8", "--device", "cpu", "--quiet"),
+    *("--set", "train.precision=fp32", "--set", "data.workers=0"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Images, and weights that are random: their features still tell colours apart."""
+    made = tmp_path_factory.mktemp("recipe")
+    shapes.write(made / "images", per_class=10)
+    torch.manual_seed(0)
+    torch.save(resnet18(weights=None).state_dict(), made / "weights.pth")
+    return made
+
+
+def train(folder, name, *more):
+    arguments = ["train", "-d", folder / "images", *SMALL, "--set", f"model.weights={folder / 'weights.pth'}"]
+    done = run_here(*arguments, "--name", name, "--json", *more, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), folder / "runs" / name
+
+
+def test_no_epochs_are_the_probe_alone_and_an_ordinary_model(folder):
+    result, run = train(folder, "probe", "-e", "0")
+    (row,) = history(run)
+    assert (row["phase"], row["epoch"], row["epochs"], row["best"]) == ("probe", "1", "1", "True")
+    assert result["best"]["phase"] == "probe"
+    assert result["best"]["valid_loss"] == pytest.approx(float(row["valid_loss"]))
+    again = run_here("evaluate", run, "--json", cwd=folder)
+    assert json.loads(again.stdout)["error_rate"] == pytest.approx(float(row["error_rate"]))
+    exported = run_here("export", run, "--format", "onnx", "--json", cwd=folder)
+    assert exported.returncode == 0, exported.stderr
+
+
+def test_a_run_that_gets_worse_keeps_the_probe(folder):
+    result, run = train(folder, "wild", "-e", "1", "--lr", "0.03")
+    probe, unfrozen = history(run)
+    assert float(unfrozen["error_rate"]) > float(probe["error_rate"])
+    assert result["best"]["phase"] == "probe"
+    assert result["best"]["error_rate"] == pytest.approx(float(probe["error_rate"]))
+    assert result["unfreezing"]["helped"] is False
+
+
+def test_what_is_asked_for_by_name_is_not_overridden(folder):
+    _, run = train(folder, "own", "-e", "1", "--set", "model.lin_ftrs=[16]", "--lr", "1e-3")
+    assert [row["phase"] for row in history(run)] == ["frozen", "unfrozen"]
+    _, run = train(folder, "book", "-e", "1", "--set", "train.recipe=book", "--lr", "1e-3")
+    assert [row["phase"] for row in history(run)] == ["frozen", "unfrozen"]

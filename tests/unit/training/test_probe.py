@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from imgclf.training import probe
+
+PER_CLASS = 12
+
+
+def blobs(n_classes: int = 3, n_features: int = 5, each: int = PER_CLASS, apart: float = 2.0, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.arange(n_classes).repeat(each)
+    middles = apart * torch.randn(n_classes, n_features, generator=generator)
+    stretch = torch.linspace(0.3, 3.0, n_features)
+    return middles[targets] + stretch * torch.randn(len(targets), n_features, generator=generator), targets
+
+
+@pytest.mark.parametrize("n_features", [5, 100], ids=["more images", "more features"])
+def test_direction_is_that_of_scikit_learn(n_features, monkeypatch):
+    x, y = blobs(n_features=n_features)
+    monkeypatch.setattr(probe, "SHRINKAGES", (0.6,))
+    head = probe.fit(x, y, 3)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.6).fit(x.double().numpy(), y.numpy())
+    # Differences between classes are what a softmax sees; ours are theirs times one number.
+    ours, other = (head.weight - head.weight[0])[1:].numpy(), (theirs.coef_ - theirs.coef_[0])[1:]
+    ratio = ours / other
+    # scikit-learn divides the covariance by N, we by N - C: a number too, because shrinkage is in proportion.
+    np.testing.assert_allclose(ratio, np.full_like(ratio, ratio.mean()), rtol=2e-4)
+    assert (theirs.predict(x.numpy()) == (x @ head.weight.T + head.bias).argmax(1).numpy()).mean() > 0.95
+
+
+def test_classes_far_apart_are_found_and_sure():
+    x, y = blobs(apart=30.0)
+    head = probe.fit(x, y, 3)
+    assert head.error_rate == 0
+    assert ((x @ head.weight.T + head.bias).softmax(1)[torch.arange(len(y)), y] > 0.99).all()
+
+
+def test_features_that_say_nothing_give_the_shares_of_the_classes():
+    x = torch.randn(300, 10, generator=torch.Generator().manual_seed(1))
+    y = torch.tensor([0] * 240 + [1] * 60)
+    probs = (x @ probe.fit(x, y, 2).weight.T + probe.fit(x, y, 2).bias).softmax(1)
+    assert probs[:, 0].mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_loss_is_that_of_images_held_out():
+    x, y = blobs(n_features=200, apart=0.2)  # can be learned by heart, and is not worth it
+    head = probe.fit(x, y, 3)
+    on_training = torch.nn.functional.cross_entropy(x @ head.weight.T + head.bias, y).item()
+    assert head.loss > on_training + 0.1
+    assert head.error_rate > 0.3
+
+
+@pytest.mark.parametrize("counts", [[2, 2, 2], [1, 2, 5], [3, 1, 1]])
+def test_few_images_a_class(counts):
+    x, _ = blobs(each=5, apart=10.0)
+    y = torch.cat([torch.full((n,), i) for i, n in enumerate(counts)])
+    x = torch.cat([x[i::3][:n] for i, n in enumerate(counts)])
+    head = probe.fit(x, y, 3)
+    assert torch.isfinite(head.weight).all() and torch.isfinite(head.bias).all() and np.isfinite(head.loss)
+    assert ((x @ head.weight.T + head.bias).argmax(1) == y).all()
+
+
+def test_one_image_a_class_cannot_be_cross_validated():
+    assert probe.fit(torch.randn(3, 4), torch.tensor([0, 1, 2]), 3) is None
+
+
+def test_features_without_any_spread():
+    head = probe.fit(torch.ones(8, 4), torch.tensor([0, 1] * 4), 2)
+    assert torch.isfinite(head.weight).all() and head.loss == pytest.approx(np.log(2), abs=1e-3)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60))
+def test_every_class_is_spread_over_the_folds(targets):
+    y = torch.tensor(targets)
+    fold = probe.folds(y)
+    for c in set(targets):
+        sizes = torch.bincount(fold[y == c], minlength=probe.FOLDS)
+        assert sizes.max() - sizes.min() <= 1
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(range(3)), st.floats(0.1, 100), st.floats(-50, 50))
+def test_order_of_classes_scale_and_place_of_features_do_not_matter(order, scale, shift):
+    x, y = blobs()
+    renamed = torch.tensor(order)[y]
+    a, b = probe.fit(x, y, 3), probe.fit(x * scale + shift, renamed, 3)
+    ours = x @ a.weight.T + a.bias
+    theirs = (x * scale + shift) @ b.weight.T + b.bias
+    torch.testing.assert_close(ours.softmax(1), theirs.softmax(1)[:, list(order)], atol=2e-2, rtol=0)
+
+
+def test_several_labels():
+    x, y = blobs(apart=3.0, each=40)
+    both = torch.stack([y == 0, y == 1, y >= 0, y > 5], 1).long()  # the third on all images, the last on none
+    head = probe.fit_labels(x, both)
+    probs = (x @ head.weight.T + head.bias).sigmoid()
+    assert ((probs > 0.5) == both.bool()).float().mean() > 0.9
+    assert head.error_rate < 0.1
+    torch.testing.assert_close(probs[:, 2].mean(), torch.tensor(1.0), atol=0.01, rtol=0)
+    torch.testing.assert_close(probs[:, 3].mean(), torch.tensor(0.0), atol=0.01, rtol=0)
+
+
+def test_labels_are_as_sure_as_they_are_right():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2000, 4, generator=generator)
+    y = (torch.rand(2000, generator=generator) < (2 * x[:, 0] - 1).sigmoid()).long()[:, None]
+    head = probe.fit_labels(x, y)
+    assert head.weight[0, 0].item() == pytest.approx(2.0, abs=0.3)
+    assert head.bias.item() == pytest.approx(-1.0, abs=0.2)

@@ -1,0 +1,98 @@
+import pytest
+import shapes
+import torch
+from fastai.vision.all import CrossEntropyLossFlat
+from torchvision.models import resnet18
+
+from imgclf.config import load_config
+from imgclf.console import Terminal
+from imgclf.training import features, probe
+from imgclf.training.fit import run_phase
+from imgclf.workflow import session
+
+SMALL = {
+    "data.batch_size": 8, "data.workers": 0, "augment.presize": 36, "augment.size": 32, "model.arch": "resnet18",
+    "train.precision": "fp32", "train.device": "cpu", "train.epochs": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("probing")
+    shapes.write(made / "images", per_class=8)
+    torch.manual_seed(0)
+    torch.save(resnet18(weights=None).state_dict(), made / "weights.pth")
+    return made
+
+
+def start(folder, said=None, **changes):
+    settings = {**SMALL, "data.path": str(folder / "images"), "model.weights": str(folder / "weights.pth"), **changes}
+    s = session.start(load_config("folder", **settings), Terminal(quiet=True))
+    if said is not None:
+        s.learn.fit_head.found = said.append
+    return s
+
+
+def probed(s):
+    """The session after its probe; the features and targets it was fitted to; its last layer."""
+    network, last = features.before_last(s.learn)
+    s.first_phase(s.plan(4e-4).phases[0])
+    batches = list(s.learn.dls.test_dl(list(s.data.dataset.train), with_labels=True))
+    network.eval()
+    with torch.no_grad():
+        x = torch.cat([network(images) for images, _ in batches])
+    return x.as_subclass(torch.Tensor), torch.cat([y for _, y in batches]).as_subclass(torch.Tensor), last
+
+
+def test_head_is_fitted_to_the_training_images_unaugmented(folder):
+    said = []
+    s = start(folder, said)
+    x, y, last = probed(s)
+    expected = probe.fit(x, y, len(s.data.dataset.classes))
+    torch.testing.assert_close(last.weight, expected.weight)
+    torch.testing.assert_close(last.bias, expected.bias)
+    assert said == [
+        f"probe: {len(x)} images, 512 features, shrinkage {expected.shrinkage:g}; cross-validated error "
+        f"{expected.error_rate:.3f}, loss {expected.loss:.3f}"
+    ]
+    train_loss, valid_loss = s.learn.recorder.values[-1][:2]
+    assert train_loss == pytest.approx(expected.loss, rel=1e-4)
+    assert valid_loss > 0
+
+
+def test_weights_of_classes_move_the_bias(folder):
+    plain, weighted = (probed(start(folder, **more))[2] for more in ({}, {"train.class_weights": {"disc": 5.0}}))
+    moved = (weighted.bias - plain.bias).exp()
+    torch.testing.assert_close(moved, torch.tensor([5.0, 1.0, 1.0])[: len(moved)], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("freeze_bn", "same"), [("auto", True), (True, True), (False, False)])
+def test_batchnorm_keeps_its_statistics_after_the_probe_unless_told_otherwise(folder, freeze_bn, same):
+    s = start(folder, **{"train.freeze_bn": freeze_bn})
+    bn = s.learn.model[0][1]
+    statistics, weight = bn.running_mean.clone(), bn.weight.detach().clone()
+    for phase in s.plan(1e-3).phases:
+        s.learn.freeze_to(phase.freeze_to)
+        run_phase(s.learn, phase, [])
+    assert torch.equal(bn.running_mean, statistics) is same
+    assert not torch.equal(bn.weight, weight)  # it trains either way
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"model.lin_ftrs": [16]}, {"model.first_bn": True}, {"model.bn_final": True}, {"model.y_range": [-5.0, 5.0]},
+     {"train.recipe": "book"}, {"train.freeze_epochs": 1}, {"model.pretrained": False, "model.weights": None}],
+    ids=lambda changes: next(iter(changes)),
+)  # fmt: skip
+def test_no_probe_where_something_else_was_asked_for(folder, changes):
+    s = start(folder, **changes)
+    assert not s.probe
+    assert "probe" not in [phase.name for phase in s.plan(1e-3).phases]
+    assert not any(type(cb).__name__ == "KeepStatistics" for cb in s.learn.cbs)
+
+
+def test_pooling_and_dropout_of_ones_own_go_with_the_probe(folder):
+    s = start(folder, **{"model.concat_pool": True, "model.ps": 0.3})
+    x, _, last = probed(s)
+    assert x.shape[1] == last.in_features == 1024
+    assert isinstance(s.learn.loss_func, CrossEntropyLossFlat)
