@@ -1,6 +1,7 @@
 """Finished runs that nobody trained: a random network whose last layer is solved for its images, in seconds."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -10,11 +11,12 @@ from torch import nn
 from imgclf import runs
 from imgclf.config import Override, dump, load
 from imgclf.console import Terminal
+from imgclf.data import balance
 from imgclf.data.images import Preprocess
 from imgclf.data.prepare import prepare
-from imgclf.results import calibration
-from imgclf.shipping import bundle, inference, layers
-from imgclf.workflow import evaluate
+from imgclf.shipping import bundle, layers
+from imgclf.workflow import keeping
+from imgclf.workflow.train import TrainResult
 
 SIDE = 32
 COLOURS = {"blue": (60, 90, 200), "green": (70, 180, 90), "red": (200, 80, 70)}
@@ -35,21 +37,32 @@ def photos(root: Path, n: int, parts: tuple[str, ...] = ("train", "valid", "test
     return root
 
 
-def run_of(data: Path, runs_dir: Path, name: str = "mine", **settings: object) -> Path:
-    """A run folder on ``data`` with everything `evaluate` and `predict` read."""
-    cfg = load(None, [Override("data.path", str(data), "test"), *(Override(k, v, "test") for k, v in settings.items())])
-    made = prepare(cfg.config, Terminal(quiet=True))
-    dataset = made.dataset
-    run = runs.create(runs_dir, name, dump(cfg.config), {"data_root": str(dataset.root), "arch": "resnet18"})
+def run_of(data: Path, runs_dir: Path, name: str = "mine") -> Path:
+    """A run folder on ``data``, judged and written as training does at its end."""
+    cfg = load(None, [Override("data.path", str(data), "test")]).config
+    made = prepare(cfg, Terminal(quiet=True))
+    dataset, preprocess = made.dataset, Preprocess(size=SIDE)
+    run = runs.create(runs_dir, name, dump(cfg), {"data_root": str(dataset.root), "arch": "resnet18"})
     runs.write_text(run.file(runs.SPLIT), made.split_csv)
-    preprocess = Preprocess(size=SIDE)
     net = solved(dataset, preprocess)
-    record = bundle.Record(dataset.classes, preprocess, "resnet18", layers.describe(net[1]), 0.7, task=dataset.task)
-    bundle.save(run.path, net.state_dict(), record)
-    raw = evaluate.predict(inference.load(run.path), dataset.root, dataset.valid, Terminal(quiet=True))
-    predictions, found = evaluate.judge(raw, temperature=calibration.fit_temperature(raw.logits, raw.targets))
-    bundle.update(run.path, temperature=predictions.temperature, metrics=evaluate.recorded(predictions, found))
-    run.finish("finished", result={})
+    bundle.save(
+        run.path,
+        net.state_dict(),
+        bundle.Record(dataset.classes, preprocess, "resnet18", layers.describe(net[1]), training={"run": name}),
+    )
+    weights = balance.resolve(cfg, dataset.train, dataset.classes, False)
+    session = SimpleNamespace(
+        data=made,
+        loaders=SimpleNamespace(balance=weights, preprocess=preprocess),
+        arch=SimpleNamespace(name="resnet18"),
+        weights=SimpleNamespace(note="solved"),
+        hardware=SimpleNamespace(device="cpu"),
+    )
+    fitted = SimpleNamespace(rows=[], best=None, interrupted=False, images_per_second=1.0)
+    found = keeping.judge(run, session, fitted, Terminal(quiet=True), "imgclf train")
+    counts = len(dataset.train), len(dataset.valid)
+    result = TrainResult(run, "finished", dataset.classes, *counts, "resnet18", False, 0, {}, found, 0.1, 1.0, 1.0)
+    run.finish("finished", result=result.to_dict())
     return run.path
 
 

@@ -61,7 +61,10 @@ def predict_cli(
     predictor = inference.load(locate(model, runs_dir), device, trust)
     if abstain is not None:
         rate, least = predictor.least_prob(abstain)
-        terminal.note(f"answers below probability {least:.4f} are 'unknown': at most {rate:g} of the others are wrong")
+        terminal.note(
+            f"answers below probability {least:.4f} are 'unknown': of the others, on images like those of validation, "
+            f"at most {rate:g} are wrong (with 95 % confidence)"
+        )
     files = inference.images_under(paths)
     if not files:
         raise DataError(f"no images under {', '.join(map(str, paths))}")

@@ -131,17 +131,21 @@ def _single(predictions: Predictions, top_losses: int) -> Evaluation:
 
 
 def top_k(predictions: Predictions, k: int) -> tuple[int, Interval]:
-    """How often the right class is among the ``k`` most probable ones.
+    """How often the right class is among the ``k`` most probable ones; raises as ``check_top_k`` does."""
+    check_top_k(k, len(predictions.classes), predictions.task)
+    return k, metrics.top_k_accuracy(predictions.probs, predictions.targets, k)
+
+
+def check_top_k(k: int, n_classes: int, task: str) -> None:
+    """Refuse a top-k accuracy that says nothing.
 
     Raises:
         UserError: for several labels an image, or a ``k`` that every answer meets.
     """
-    if predictions.task == "multi":
+    if task == "multi":
         raise UserError("--top-k: with several labels an image no single class is the right one", "see mAP and F1")
-    most = len(predictions.classes) - 1
-    if not 1 <= k <= most:
-        raise UserError(f"--top-k {k}: with {most + 1} classes it says something from 1 to {most}")
-    return k, metrics.top_k_accuracy(predictions.probs, predictions.targets, k)
+    if not 1 <= k < n_classes:
+        raise UserError(f"--top-k {k}: with {n_classes} classes it says something from 1 to {n_classes - 1}")
 
 
 def _check(predictions: Predictions) -> None:

@@ -7,7 +7,7 @@ from imgclf.errors import UserError
 from imgclf.results import abstention
 from imgclf.results.abstention import Abstention
 from imgclf.results.crossfit import cross_fit
-from imgclf.results.evaluate import Evaluation, Predictions, top_k
+from imgclf.results.evaluate import Evaluation, Predictions, check_top_k, top_k
 from imgclf.results.multilabel import MultiEvaluation
 from imgclf.shipping.inference import Predictor
 
@@ -46,6 +46,18 @@ class Asked:
                 JUDGED_ONLY,
             )
 
+    def check_model(self, predictor: Predictor, chosen_here: bool) -> None:
+        """Refuse what this model cannot be asked, before any image is looked at.
+
+        Raises:
+            UserError: for a question about the one right class, where there are several, or a k that says nothing.
+            ModelError: for a threshold that is the model's to say, and it has none.
+        """
+        if self.top_k is not None:
+            check_top_k(self.top_k, len(predictor.classes), predictor.task)
+        if self.abstain is not None and (predictor.task == "multi" or not chosen_here):
+            predictor.least_prob(self.abstain)
+
     def answer(
         self, found: Evaluation | MultiEvaluation, raw: Predictions, predictor: Predictor, chosen_here: bool
     ) -> Evaluation | MultiEvaluation:
@@ -68,10 +80,9 @@ def abstaining(raw: Predictions, predictor: Predictor, rate: float, chosen_here:
     """The threshold for a rate of wrong answers, chosen on these images or the model's own, and what comes of it.
 
     Raises:
-        UserError: for several labels an image.
         ModelError: if the threshold is the model's to say, and it has none.
     """
-    if not chosen_here or raw.task == "multi":
+    if not chosen_here:
         known = predictor.least_prob(rate)
         return Abstention(rate, False, True, abstention.judged(raw.probs, raw.targets, *known))
     return abstention.choose_here(raw.probs, raw.targets, rate)

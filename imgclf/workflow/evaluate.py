@@ -60,6 +60,8 @@ def evaluate(
     asked.check(part, data is not None)
     path = locate(model, runs_dir)
     predictor = inference.load(path, device, trust)
+    own_part = part if data is None else None
+    asked.check_model(predictor, own_part == "valid")
     root, chosen = _labelled(path, data, part, predictor, terminal)
     run = owner(path)
     if data is None and run is not None:
@@ -69,7 +71,6 @@ def evaluate(
     terminal.note(f"evaluating {path} on {len(chosen)} images of {root}")
     raw = predict(predictor, root, chosen, terminal, batch_size)
     found = figures(raw)
-    own_part = part if data is None else None
     found = replace(found, warnings=[*sentences(own_part, raw.task), *found.warnings])
     found = asked.answer(found, raw, predictor, own_part == "valid")
     return found if run is None else _with_training(found, run)
