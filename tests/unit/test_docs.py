@@ -5,9 +5,12 @@ import importlib.util
 import io
 import json
 import math
+import os
 import re
 import shlex
 import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -354,13 +357,14 @@ def test_the_keys_of_a_model_record_are_all_explained():
     assert [f.name for f in fields(Preprocess) if f"`{f.name}`" not in text("docs/shipping.md")] == []
 
 
-def test_the_onnx_reader_reads(tmp_path, monkeypatch, capsys):
-    """The snippet of the page, on a tiny graph that keeps the contract: the mean of each colour, then softmax."""
+@pytest.fixture
+def colours(tmp_path, monkeypatch):
+    """A tiny graph that keeps the contract, in the working folder: the mean of each colour, then softmax."""
     onnx, _ = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
-    [code] = [block for block in blocks(ROOT / "docs" / "shipping.md", "python") if "onnxruntime" in block]
-    assert len(code.splitlines()) <= 15
+    from imgclf.data.images import Preprocess
+
     helper, kinds = onnx.helper, onnx.TensorProto
-    side = 6
+    preprocess = Preprocess(size=6)
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["image"], ["pixels"], to=kinds.FLOAT),
@@ -368,17 +372,85 @@ def test_the_onnx_reader_reads(tmp_path, monkeypatch, capsys):
             helper.make_node("Softmax", ["colours"], ["probs"], axis=1),
         ],
         "colours",
-        [helper.make_tensor_value_info("image", kinds.UINT8, ["batch", side, side, 3])],
+        [helper.make_tensor_value_info("image", kinds.UINT8, ["batch", 6, 6, 3])],
         [helper.make_tensor_value_info("probs", kinds.FLOAT, ["batch", 3])],
         [helper.make_tensor("axes", kinds.INT64, [2], [1, 2])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    facts = {"classes": ["red", "green", "blue"], "preprocess": {"size": side}}
+    facts = {"classes": ["red", "green", "blue"], "preprocess": preprocess.to_dict()}
     helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
     monkeypatch.chdir(tmp_path)
     onnx.save(model, "model.onnx")
-    Image.new("RGB", (side, side), (20, 255, 30)).save("photo.png")
+    record = {"preprocess": facts["preprocess"], "golden": {"classes": facts["classes"]}}
+    (tmp_path / "model.onnx.json").write_text(json.dumps(record))
+    return preprocess
+
+
+def test_the_onnx_reader_reads_a_photograph_as_imgclf_does(colours, tmp_path, capsys):
+    from imgclf.shipping import inference
+
+    [code] = [block for block in blocks(ROOT / "docs" / "shipping.md", "python") if "onnxruntime" in block]
+    assert len(code.splitlines()) <= 15
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    photo = Image.linear_gradient("L").resize((40, 31)).convert("RGB")
+    photo = Image.merge("RGB", [photo.getchannel(0), photo.getchannel(1).rotate(180), photo.getchannel(2).rotate(90)])
+    photo.save("photo.jpg", exif=exif, quality=95)
+    [expected] = inference.load("model.onnx").predict(["photo.jpg"], full_decode=True)
     exec(compile(code, "docs/shipping.md", "exec"), {})
     label, prob = capsys.readouterr().out.split()
-    assert label == "green"
-    assert float(prob) == pytest.approx(1, abs=1e-3)
+    assert label == expected.label and 0.34 < expected.prob < 0.999
+    assert float(prob) == pytest.approx(expected.prob, abs=1e-6)
+
+
+BROWSER = """
+import { readFile } from "node:fs/promises";
+globalThis.fetch = async (name) => ({ json: async () => JSON.parse(await readFile(name, "utf8")) });
+globalThis.createImageBitmap = async (pixels) => ({ width: SIDE, height: SIDE, pixels });
+globalThis.OffscreenCanvas = class {
+  getContext() { return this; }
+  drawImage(photo, ...box) {
+    if (`${box}` !== `0,0,${SIDE},${SIDE},0,0,${SIDE},${SIDE}`) throw new Error(`another cut: ${box}`);
+    this.pixels = photo.pixels;
+  }
+  getImageData() { return { data: new Uint8ClampedArray(this.pixels) }; }
+};
+const { classify } = await import("./reader.mjs");
+console.log(JSON.stringify(await classify(await readFile("pixels.rgba"))));
+"""
+
+
+def node_modules():
+    """Where npm's packages are: IMGCLF_NODE_MODULES, or those installed for all."""
+    node = shutil.which("node")
+    named = os.environ.get("IMGCLF_NODE_MODULES") or (
+        subprocess.run(["npm", "root", "-g"], capture_output=True, text=True, check=False).stdout.strip()
+        if shutil.which("npm")
+        else ""
+    )
+    if node is None or not named or not Path(named, "onnxruntime-web").is_dir():
+        pytest.skip("needs Node and the npm package onnxruntime-web (IMGCLF_NODE_MODULES names its folder)")
+    return Path(named)
+
+
+def test_the_javascript_reader_gives_the_same_probabilities(colours, tmp_path, pictures):
+    """A browser's decoding is stood in for: the pixels are at the model's size already."""
+    modules = node_modules()
+    from imgclf.shipping import inference
+
+    [code] = [block for block in blocks(ROOT / "docs" / "shipping.md", "js") if "onnxruntime-web" in block]
+    assert len(code.splitlines()) <= 15
+    side = colours.size
+    image = Image.blend(Image.new("RGB", (side, side), (120, 121, 119)), pictures.noise(side, side), 0.01)
+    (tmp_path / "pixels.rgba").write_bytes(image.convert("RGBA").tobytes())
+    (tmp_path / "reader.mjs").write_text(code)
+    (tmp_path / "main.mjs").write_text(BROWSER.replace("SIDE", str(side)))
+    (tmp_path / "node_modules").symlink_to(modules, target_is_directory=True)
+    done = subprocess.run(["node", "main.mjs"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    predictor = inference.load("model.onnx")
+    expected = dict(zip(predictor.classes, predictor.probs(np.asarray(image)[None])[0].tolist(), strict=True))
+    found = json.loads(done.stdout)
+    assert [name for name, _ in found] == sorted(expected, key=lambda name: -expected[name])
+    assert dict(found) == pytest.approx(expected, abs=1e-5)
+    assert max(expected.values()) < 0.999
