@@ -6,6 +6,7 @@ confidence (one-sided Clopper and Pearson 1934, exact for small samples: 59 answ
 1 %). The confidence is that of each threshold by itself, not of the best of many.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
@@ -213,6 +214,16 @@ def sentence(found: Choice) -> str:
         f"answers {100 * cover.value:.1f} % of the images ({between}), from probability {found.threshold:.4f} on; "
         f"wrong: {wrong}, with 95 % confidence at most {100 * found.error.high:.2f} %"
     )
+
+
+def summary(found: Sequence[Choice]) -> str:
+    """What the thresholds kept are good for, in a line: the strictest, and up to two more that withhold answers."""
+    if not found:
+        return "these images vouch for no rate of wrong answers"
+    some = [choice for choice in found[1:] if choice.coverage.value < 1]
+    shown = [found[0], *some[:: max(1, len(some) // 2)][:2]]
+    each = [f"{100 * c.rate:g} % wrong with {100 * c.coverage.value:.1f} % of the images answered" for c in shown]
+    return "at most " + "; ".join(each)
 
 
 def _choice(of: Curve, i: int, rate: float) -> Choice:

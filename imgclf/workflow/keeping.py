@@ -73,7 +73,7 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str
     report.write_report(
         run.file(runs.REPORT),
         title=f"{run.name}: {len(data.classes)} classes of {data.root.name}",
-        facts=[*_facts(s, fitted, temperature), *rates.facts(run)],
+        facts=[*_facts(s, fitted, temperature), *_abstaining(predictions), *rates.facts(run)],
         evaluation=evaluate.report_data(found),
         history=fitted.rows,
         plots=[*first, *pictures],
@@ -81,6 +81,13 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str
         command=command,
     )
     return found
+
+
+def _abstaining(predictions: Predictions) -> list[tuple[str, str]]:
+    """What `--abstain` can be asked for, as a fact of the report."""
+    if predictions.task == "multi":
+        return []
+    return [("--abstain", abstention.summary(abstention.choices(predictions.probs, predictions.targets)))]
 
 
 INTERRUPTED = "The run was interrupted: this is the best model it had reached."

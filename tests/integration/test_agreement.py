@@ -138,6 +138,9 @@ def test_the_page(run, report):
     page = re.sub(r"<[^>]+>", " ", (run / runs.REPORT).read_text())
     shown = [report["accuracy"]["value"], report["accuracy"]["low"], report["error_rate"], report["macro_f1"]]
     assert [f"{figure:.3f}" for figure in (*shown, report["ece_after"]) if f"{figure:.3f}" not in page] == []
+    [strictest, *_] = json.loads((run / runs.RECORD).read_text())["metrics"]["abstention"]
+    answered = 100 * strictest["coverage"]["value"]
+    assert f"at most {100 * strictest['rate']:g} % wrong with {answered:.1f} % of the images answered" in page
     for row in report["per_class"]:
         assert re.search(rf"{row['class']}\s+{row['n']}\s+{row['recall']:.3f}\s", page)
     assert np.isclose(sum(row["n"] for row in report["per_class"]), report["n"])

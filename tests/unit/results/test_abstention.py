@@ -125,6 +125,15 @@ def test_thresholds_from_anywhere(entries):
         abstention.stored(entries)
 
 
+def test_a_summary():
+    probs, targets = sample(0, 400, 90)
+    found = abstention.choices(probs, targets)
+    said = abstention.summary(found)
+    assert said.startswith(f"at most {100 * found[0].rate:g} % wrong with {100 * found[0].coverage.value:.1f} % of the")
+    assert 1 <= said.count("answered") <= 3
+    assert abstention.summary([]) == "these images vouch for no rate of wrong answers"
+
+
 def test_the_picture(tmp_path):
     probs, targets = sample(0, 400, 90)
     of = abstention.curve(probs, targets)
