@@ -357,3 +357,9 @@ def test_the_module_and_the_command_are_the_same():
     from imgclf import __version__
 
     assert module.stdout == f"imgclf {__version__}\n"
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest imports them by name; only tests/unit/results is a package, whose names are its own."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py") if not (path.parent / "__init__.py").exists()]
+    assert [name for name in set(names) if names.count(name) > 1] == []
