@@ -143,6 +143,7 @@ def _loading(path: Path, what: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except Exception as e:  # many kinds: archive, pickle, schema
-        raise ModelError(f"{path} is not {what} of imgclf: {(str(e) or type(e).__name__).splitlines()[0][:200]}") from e
+        reason = (str(e) or type(e).__name__).splitlines()[0].split(". ")[0]
+        raise ModelError(f"{path} is not {what} of imgclf: {reason[:200]}") from e
     finally:
         logging.disable(before)

