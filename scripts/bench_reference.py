@@ -3,7 +3,8 @@
     python scripts/bench_reference.py FOLDER WEIGHTS [--seeds 1 2 3] [--epochs 3] [--size 224] [--json FILE]
 
 FOLDER holds train/ and val/ with class folders; WEIGHTS is a ResNet-18 state dict as torchvision saves it. Three
-rows: fastai's ``fine_tune`` (scripts/reference_fastai.py), imgclf told the same learning rate, imgclf as it comes. The
+rows: fastai's ``fine_tune`` (scripts/reference_fastai.py), imgclf told the same recipe and learning rate, imgclf as it
+comes. The
 imgclf rows give the error of the last epoch, like the reference, and of the best one, which is what imgclf ships.
 """
 
@@ -48,7 +49,7 @@ def imgclf(options: argparse.Namespace, seed: int, folder: Path, *more: str) -> 
 
 WAYS: dict[str, Any] = {
     "fastai fine_tune": fastai,
-    "imgclf --lr 2e-3": lambda *arguments: imgclf(*arguments, "--lr", "2e-3"),
+    "imgclf, book": lambda *arguments: imgclf(*arguments, "--lr", "2e-3", "--set", "train.recipe=book"),
     "imgclf": imgclf,
 }
 

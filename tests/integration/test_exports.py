@@ -123,6 +123,7 @@ def test_onnx_needs_nothing_but_onnxruntime_and_says_everything(onnx_file, model
         "temperature": 0.08,
         "task": "single",
         "thresholds": None,
+        "abstention": [],
     }
     [entry], [out] = session.get_inputs(), session.get_outputs()
     assert (entry.name, entry.type, entry.shape[1:]) == ("image", "tensor(uint8)", [SIZE, SIZE, 3])
