@@ -66,3 +66,14 @@ def write_multi(root: Path, n: int = 64) -> Path:
         rows.append(f"{i:03d}.png,{' '.join(chosen)}")
     (root / "labels.csv").write_text("\n".join(rows) + "\n")
     return root
+
+
+def write_with_weights(root: Path, per_class: int) -> Path:
+    """``images/`` as ``write`` makes them, and ``weights.pth``: a ResNet-18 at random, whose features still differ."""
+    import torch
+    from torchvision.models import resnet18
+
+    write(root / "images", per_class)
+    torch.manual_seed(7)
+    torch.save(resnet18(weights=None).state_dict(), root / "weights.pth")
+    return root

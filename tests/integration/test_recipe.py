@@ -4,9 +4,7 @@ import json
 
 import pytest
 import shapes
-import torch
 from support import history, run_here
-from torchvision.models import resnet18
 
 SMALL = [
     *("-a", "resnet18", "--size", "32", "--presize", "36", "-b", "8", "--device", "cpu", "--quiet"),
@@ -16,12 +14,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Images, and weights that are random: their features still tell colours apart."""
-    made = tmp_path_factory.mktemp("recipe")
-    shapes.write(made / "images", per_class=10)
-    torch.manual_seed(0)
-    torch.save(resnet18(weights=None).state_dict(), made / "weights.pth")
-    return made
+    return shapes.write_with_weights(tmp_path_factory.mktemp("recipe"), per_class=10)
 
 
 def train(folder, name, *more):

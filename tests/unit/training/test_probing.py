@@ -2,7 +2,6 @@ import pytest
 import shapes
 import torch
 from fastai.vision.all import CrossEntropyLossFlat
-from torchvision.models import resnet18
 
 from imgclf.config import load_config
 from imgclf.console import Terminal
@@ -18,11 +17,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("probing")
-    shapes.write(made / "images", per_class=8)
-    torch.manual_seed(0)
-    torch.save(resnet18(weights=None).state_dict(), made / "weights.pth")
-    return made
+    return shapes.write_with_weights(tmp_path_factory.mktemp("probing"), per_class=8)
 
 
 def start(folder, said=None, **changes):

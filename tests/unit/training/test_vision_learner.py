@@ -64,10 +64,7 @@ BASE = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("vision_learner")
-    shapes.write(made / "images", per_class=10)
-    torch.save(resnet18(weights=None).state_dict(), made / "weights.pth")
-    return made
+    return shapes.write_with_weights(tmp_path_factory.mktemp("vision_learner"), per_class=10)
 
 
 @pytest.fixture(scope="module")
