@@ -66,7 +66,8 @@ def build(
     learn.logger = noop
     learn.add_cbs([*precision.callbacks(hardware), *augment.callbacks(cfg)])
     probe = probe and probing.possible(learn, loaders.balance.counts)
-    learn.fit_head = FitHead(hardware, loaders.balance) if probe else None
+    # Not `fit_head`: a Learner takes a callback's own name away with the callback, after the fit it was added for.
+    learn.probe = FitHead(hardware, loaders.balance) if probe else None
     learn.add_cbs(batchnorm.callbacks(cfg, probe))
     MicroBatches(loaders.batch_size, cfg.train.accumulate).install(learn)
     return learn, [*notes, *speed.apply(cfg, learn, hardware)]

@@ -81,8 +81,8 @@ def _fit(
 
     columns = ["train_loss", "valid_loss", *s.scores]
     with Display(s.terminal, columns, plan.steps) as display:
-        if s.learn.fit_head:
-            s.learn.fit_head.seen = display.reading
+        if s.learn.probe:
+            s.learn.probe.seen = display.reading
         watch = Watch(display, keep, together.deciding(s.learn, request), list(s.scores))
         if resumed:
             display.resume(resumed.rows, _steps(plan, resumed.place))

@@ -41,7 +41,7 @@ def rehearse(cfg: Config, terminal: Terminal | None = None, trust: bool = False)
     seconds, estimate = {}, 0.0
     for phase in (part for whole in plan.phases for part in whole.parts):
         if not phase.epochs_of_steps:
-            seconds[phase.name] = s.learn.fit_head.one_batch(s.learn)
+            seconds[phase.name] = s.learn.probe.one_batch(s.learn)
             estimate += seconds[phase.name] * (len(s.loaders.dls.train) + len(s.loaders.dls.valid))
             terminal.note(f"{phase.name}: {seconds[phase.name]:.2f} s for the features of a batch")
             continue

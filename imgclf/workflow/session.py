@@ -40,7 +40,7 @@ class Session:
     @property
     def probe(self) -> bool:
         """Whether the run begins with the probe: the recipe wants it, head and data allow it."""
-        return self.learn.fit_head is not None
+        return self.learn.probe is not None
 
     @property
     def _phases(self) -> list[Phase]:
@@ -165,8 +165,8 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     hardware = devices.for_size(hardware, min((made.preprocess.size, *(s for phase in phases for s in phase.sizes))))
     learn, notes = learner.build(cfg, made, arch, found, chosen, hardware, data.dataset.task)
     learn.micro_batches.warn = terminal.warn
-    if learn.fit_head:
-        learn.fit_head.found = terminal.note
+    if learn.probe:
+        learn.probe.found = terminal.note
     for note in [*made.notes, *about_size, *notes]:
         terminal.note(note)
     learn.add_cbs(together.callbacks(hardware.device))

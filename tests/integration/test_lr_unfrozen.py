@@ -111,7 +111,9 @@ def stopped(work, images, monkeypatch, where: str) -> Path:
     return work / "runs" / "run"
 
 
-@pytest.mark.parametrize("where", ["sweep", "unfrozen", pytest.param("frozen", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "where", [pytest.param("sweep", marks=pytest.mark.slow), "unfrozen", pytest.param("frozen", marks=pytest.mark.slow)]
+)
 def test_stopped_and_resumed_it_ends_with_the_same_bits(where, images, whole, tmp_path, monkeypatch):
     run = stopped(tmp_path, images, monkeypatch, where)
     if where == "unfrozen":  # the rate is in the checkpoint

@@ -23,6 +23,7 @@ def weights(work, name):
     return bundle.read(work / "runs" / name)[0]
 
 
+@pytest.mark.slow
 def test_deterministic_runs_in_two_processes_give_the_same_weights(work):
     settings = ["--set", "train.deterministic=true", "--set", "train.channels_last=true", "--set", "data.workers=0"]
     for name in ("one", "two"):
@@ -44,6 +45,7 @@ def test_a_compiled_run_is_an_ordinary_run(work):
     assert again.returncode == 0
 
 
+@pytest.mark.slow
 def test_no_compiler_is_the_users_to_know(work):
     run = run_command("train", "-d", "photos", *FAST, "--set", "train.compile=true", "--json", cwd=work,
                       env={"CXX": "/nonexistent", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"})  # fmt: skip

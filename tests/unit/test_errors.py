@@ -9,10 +9,13 @@ TABLE = {
     errors.ConfigError: 2,
     errors.DataError: 3,
     errors.ModelError: 4,
+    errors.RunError: 4,
     errors.ExportError: 5,
     errors.GateError: 6,
+    errors.ProcessLost: 1,
     errors.Interrupted: 130,
 }
+OF_ANY_CODE = {errors.ToldElsewhere}  # another process tells the user, with the code it is given
 
 
 @pytest.mark.parametrize(("kind", "code"), TABLE.items())
@@ -22,7 +25,8 @@ def test_exit_codes_are_those_of_the_contract(kind, code):
 
 def test_every_kind_of_error_has_its_code_in_the_table():
     kinds = {k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, errors.UserError)}
-    assert kinds == set(TABLE)
+    assert kinds == set(TABLE) | OF_ANY_CODE
+    assert errors.ToldElsewhere(3).exit_code == 3
 
 
 def test_codes_of_success_and_of_a_bug():

@@ -203,6 +203,7 @@ def test_a_session_with_weights_normalises_as_timm_did_and_plans_two_groups(imag
     lite = "tf_efficientnet_lite0"
     torch.save(whole_state(lite), tmp_path / "w.pth")
     more = {"model.arch": lite, "model.weights": str(tmp_path / "w.pth"), "train.lr": 2e-3}
+    more["train.recipe"] = "book"
     s = session.start(load_config(**settings(images, **more)), Terminal(quiet=True))
     assert (s.loaders.preprocess.mean, s.loaders.preprocess.std) == ((0.5,) * 3, (0.5,) * 3)
     frozen, unfrozen = s.plan(2e-3).phases

@@ -24,7 +24,7 @@ def start(folder, said=None, **changes):
     settings = {**SMALL, "data.path": str(folder / "images"), "model.weights": str(folder / "weights.pth"), **changes}
     s = session.start(load_config("folder", **settings), Terminal(quiet=True))
     if said is not None:
-        s.learn.fit_head.found = said.append
+        s.learn.probe.found = said.append
     return s
 
 
