@@ -33,6 +33,9 @@ class UserError(Exception):
         self.message = message
         self.hint = hint
 
+    def __str__(self) -> str:
+        return self.message  # fastai adds words of its own to the arguments of what is raised in a callback
+
 
 class ConfigError(UserError):
     """A configuration file, flag or ``--set`` that cannot be used."""

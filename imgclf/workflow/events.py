@@ -53,8 +53,7 @@ class Events:
             yield
         except BaseException as e:
             status = "interrupted" if isinstance(e, KeyboardInterrupt) else "failed"
-            said = e.message if isinstance(e, UserError) else str(e)  # fastai adds its own words to str(e)
-            error = {"type": type(e).__name__, "message": said, "hint": getattr(e, "hint", None)}
+            error = {"type": type(e).__name__, "message": str(e), "hint": getattr(e, "hint", None)}
             self.tell("end", status=status, error=error)
             raise
         finally:

@@ -29,6 +29,12 @@ def test_every_kind_of_error_has_its_code_in_the_table():
     assert errors.ToldElsewhere(3).exit_code == 3
 
 
+def test_what_a_mistake_says_is_its_message_whatever_fastai_adds():
+    error = errors.DataError("no images", "add some")
+    error.args = ("Exception occured in `Watch` when calling event `after_batch`",)
+    assert str(error) == "no images"
+
+
 def test_codes_of_success_and_of_a_bug():
     assert (errors.EXIT_DONE, errors.EXIT_BUG) == (0, 1)
 
