@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgclf import runs
 from imgclf.console import Terminal
+from imgclf.data.inspection import UNREADABLE
 from imgclf.data.samples import Sample
 from imgclf.errors import ExportError, UserError, did_you_mean
 from imgclf.workflow import evaluate
@@ -124,7 +125,7 @@ def _calibration(run: Path, reference: "Predictor") -> "list[np.ndarray]":
     for path in spread(root, samples, N_CALIBRATION):
         try:
             found.append(reference.preprocess.load(path))
-        except Exception:  # Pillow raises almost anything on a broken file, and no image is needed more than another
+        except UNREADABLE:  # no image is needed more than another
             continue
     if not found:
         raise ExportError("none of the training images can be read: 8 bits need some for their scales")
