@@ -88,12 +88,12 @@ def _human(result: Any) -> str:
     from imgclf.results.phases import sentence
     from imgclf.results.tables import headline
 
-    best, run = result.best, result.run.path
+    best, run, rate = result.best, result.run.path, result.images_per_second
+    speed = f", {rate:.0f} training images a second" if rate else ""  # none where the head was only computed
     return "\n".join(
         [
             headline(result.evaluation).plain,
-            f"best epoch: {best['phase']} {best['epoch']}; {result.seconds:.0f} s in all, "
-            f"{result.images_per_second:.0f} training images a second",
+            f"best epoch: {best['phase']} {best['epoch']}; {result.seconds:.0f} s in all{speed}",
             *([sentence(result.unfreezing)] if result.unfreezing else []),
             f"model and report: {run} (open {run / 'report.html'})",
             f"next: imgclf predict {run} PHOTO…   or   imgclf export {run} --format onnx",

@@ -134,6 +134,7 @@ def _facts(s: Session, fitted: Fitted, temperature: float) -> list[tuple[str, st
     data, best = s.data.dataset, fitted.best
     where = f"{best.phase} epoch {best.epoch} (by {best.metric})" if best else "none"
     compared = phases.unfreezing(fitted.rows, best.metric) if best else None
+    rate = fitted.images_per_second  # none where the head was only computed
     return [
         ("data", f"{data.root} ({s.data.samples.layout})"),
         ("images", f"{len(data.train)} for training, {len(data.valid)} for validation"),
@@ -142,5 +143,5 @@ def _facts(s: Session, fitted: Fitted, temperature: float) -> list[tuple[str, st
         ("best epoch", where),
         *([("phases", phases.sentence(compared))] if compared else []),
         ("temperature", f"{temperature:.3f}"),
-        ("speed", f"{fitted.images_per_second:.1f} training images a second on {s.hardware.device}"),
+        *([("speed", f"{rate:.1f} training images a second on {s.hardware.device}")] if rate else []),
     ]

@@ -30,6 +30,7 @@ def test_no_epochs_are_the_probe_alone_and_an_ordinary_model(folder):
     assert (row["phase"], row["epoch"], row["epochs"], row["best"]) == ("probe", "1", "1", "True")
     assert result["best"]["phase"] == "probe"
     assert result["best"]["valid_loss"] == pytest.approx(float(row["valid_loss"]))
+    assert "training images a second" not in (run / "report.html").read_text(encoding="utf-8")
     again = run_here("evaluate", run, "--json", cwd=folder)
     assert json.loads(again.stdout)["error_rate"] == pytest.approx(float(row["error_rate"]))
     exported = run_here("export", run, "--format", "onnx", "--json", cwd=folder)
