@@ -39,6 +39,7 @@ REPORT = "report.html"
 CARD = "MODEL_CARD.md"
 
 LATEST = "latest"
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?")  # as ``atomic_write`` names them
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 
@@ -57,6 +58,13 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return path
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that a killed ``atomic_write`` left in a folder that nobody else is writing."""
+    for path in folder.rglob(".*"):
+        if TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -23,7 +23,7 @@ from imgclf.networks.timm_models import TimmBody
 from imgclf.shipping import layers
 from imgclf.shipping.record import Record, parse
 
-__all__ = ["Record", "load", "read", "save", "update", "write"]
+__all__ = ["Record", "complete", "load", "read", "save", "update", "write"]
 
 MAX_HEADER = 32 << 20  # bytes; that of a resnet152 has 0.1 MB, a hundred thousand class names a few MB
 DTYPES = {"F32": torch.float32, "I64": torch.int64}  # I64: BatchNorm counts its batches
@@ -41,8 +41,11 @@ def save(folder: Path, state: State, record: Record) -> None:
         ModelError: if the weights do not fit the record, or hold NaN or infinity.
     """
     weights = write(folder / runs.WEIGHTS, state, record)
-    data = weights.read_bytes()
-    facts = {"file": runs.WEIGHTS, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    _write_record(folder, record, weights.read_bytes())
+
+
+def _write_record(folder: Path, record: Record, weights: bytes) -> None:
+    facts = {"file": runs.WEIGHTS, "bytes": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}
     runs.write_json(folder / runs.RECORD, {**record.to_dict(), "weights": facts})
 
 
@@ -95,6 +98,22 @@ def update(folder: Path, **changes: Any) -> Record:
     changed = replace(record, **changes)
     save(folder, state, changed)
     return changed
+
+
+def complete(folder: Path) -> None:
+    """Write ``model.json`` anew if it is missing or of other weights: ``save`` was killed between its two files.
+
+    Only for the folder of a run that is being written: the weights, which carry their record and a hash, decide.
+
+    Raises:
+        ModelError: if the weights file is not a whole model.
+    """
+    data = _bytes(folder / runs.WEIGHTS)
+    try:
+        _promised(folder / runs.RECORD, data)
+    except ModelError:
+        _, record = _read_weights(folder / runs.WEIGHTS, data)
+        _write_record(folder, record, data)
 
 
 def _bytes(path: Path) -> bytes:

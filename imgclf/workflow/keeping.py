@@ -53,6 +53,7 @@ def record(name: str, s: Session, lr: float, head: Any) -> Record:
 def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str) -> Figures:
     """Calibrate the best model on the validation images, evaluate it through the bundle, and write everything down."""
     data = s.data.dataset
+    bundle.complete(run.path)  # a kill between its two files left the older record
     predictor = inference.load(run.path, str(s.hardware.device), trust=True)  # its code, if any, has been run
     raw = evaluate.predict(predictor, data.root, data.valid, terminal)
     temperature = calibration.fit_temperature(raw.logits, raw.targets)

@@ -62,6 +62,7 @@ def resume(
             )
         _check_status(run, manifest["status"], extend)
         _check_processes(manifest.get("processes", 1))
+        runs.sweep(run.path) if ranks.is_first() else None
         begun = run.file(runs.CHECKPOINT).exists() or run.file(runs.HISTORY).exists()
         saved = checkpoint.load(run.file(runs.CHECKPOINT), devices.resolve(cfg).device) if begun else None
         if saved and extend:

@@ -8,12 +8,15 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import shapes
 import torch
 from support import history, run_here, same
+
+from imgclf import runs
 
 SMALL = [
     *("-a", "resnet18", "-e", "2", "--freeze-epochs", "1", "--size", "32", "--presize", "40", "-b", "9"),
@@ -134,6 +137,26 @@ def stopped(work: Path, images: Path, monkeypatch, at: int, *more: str) -> Path:
         done = run_here("train", "-d", images, *SMALL, *arguments, cwd=work)
     assert (done.returncode, "--resume" in done.stderr) == (130, True), done.stderr
     return work / "runs" / "run"
+
+
+def test_killed_between_the_two_files_of_the_bundle(images, whole, tmp_path, monkeypatch):
+    from imgclf.shipping import bundle
+
+    class Killed(BaseException):
+        pass
+
+    def killed(folder, changed):
+        bundle.write(folder / runs.WEIGHTS, bundle.read(folder)[0], changed)
+        (folder / ".model.json.a1b2c3d4.json").write_text("{")
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(bundle, "update", lambda folder, **new: killed(folder, replace(bundle.read(folder)[1], **new)))
+        run_here("train", "-d", images, *SMALL, "--set", "data.workers=0", "--name", "run", cwd=tmp_path)
+    done = run_here("train", "--resume", "latest", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    same(tmp_path / "runs" / "run", whole)
+    assert [p.name for p in (tmp_path / "runs" / "run").rglob(".*")] == [".lock"]
 
 
 def test_stopped_and_resumed_equals_the_undisturbed_run(images, whole, tmp_path, monkeypatch):

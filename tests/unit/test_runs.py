@@ -210,3 +210,19 @@ def test_a_damaged_run_does_not_hide_the_others(tmp_path, make_run):
 def test_a_folder_that_is_no_run_is_said(tmp_path):
     with pytest.raises(ModelError, match="not a run folder"):
         runs.Run(tmp_path).manifest()
+
+
+def test_what_a_killed_write_left_is_swept_and_nothing_else(tmp_path):
+    kept = [tmp_path / name for name in ("model.json", ".gitignore", ".model.json.note", "plots/history.png")]
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("kept")
+
+    def write(path):
+        path.write_text("whole")
+        (tmp_path / "plots" / path.name).write_text("half")  # under the name that a killed write would leave
+
+    runs.atomic_write(tmp_path / "model.safetensors", write)
+    assert [*(tmp_path / "plots").glob(".model.safetensors.*")]
+    runs.sweep(tmp_path)
+    assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted([*kept, tmp_path / "model.safetensors"])

@@ -104,6 +104,22 @@ def test_a_record_from_another_model_is_noticed(copy):
     bundle.load(copy / runs.WEIGHTS)  # the way out that the hint names
 
 
+@pytest.mark.parametrize("left", ["older", "none"])
+def test_a_save_killed_between_its_files_is_completed(copy, left):
+    older = (copy / runs.RECORD).read_bytes()
+    bundle.update(copy, temperature=2.5)
+    (copy / runs.RECORD).write_bytes(older) if left == "older" else (copy / runs.RECORD).unlink()
+    bundle.complete(copy)
+    assert bundle.load(copy)[1].temperature == 2.5
+
+
+def test_a_whole_bundle_is_left_as_it_is(copy):
+    path = copy / runs.RECORD
+    before = path.stat().st_mtime_ns, path.read_bytes()
+    bundle.complete(copy)
+    assert (path.stat().st_mtime_ns, path.read_bytes()) == before
+
+
 def test_an_edited_record_is_noticed(copy):
     path = copy / runs.RECORD
     path.write_text(json.dumps({**json.loads(path.read_text()), "classes": ["a", "b", "c"]}))
