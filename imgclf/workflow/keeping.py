@@ -13,6 +13,7 @@ from imgclf.results import abstention, answers, calibration, chosen, metrics, ph
 from imgclf.results.evaluate import Evaluation, Predictions
 from imgclf.results.multilabel import MultiEvaluation
 from imgclf.results.risk_plot import risk_coverage_plot
+from imgclf.results.sections.content import Content
 from imgclf.runs import Run
 from imgclf.shipping import bundle, card, inference, layers
 from imgclf.shipping.record import Record
@@ -71,8 +72,7 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str
     plots.history_plot(fitted.rows, run.file(runs.PLOTS) / "history.png") if fitted.rows else None
     sweeps = [run.file(runs.LR_FIND_PLOT), run.file(runs.LR_FIND_UNFROZEN_PLOT)]
     first = [run.file(runs.PLOTS) / "history.png", *sweeps]
-    report.write_report(
-        run.file(runs.REPORT),
+    content = Content(
         title=f"{run.name}: {len(data.classes)} classes of {data.root.name}",
         facts=[*_facts(s, fitted, temperature), *_abstaining(predictions), *rates.facts(run)],
         evaluation=evaluate.report_data(found),
@@ -81,6 +81,7 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str
         warnings=[*chosen_here, *([INTERRUPTED] if fitted.interrupted else [])],
         command=command,
     )
+    report.write_report(run.file(runs.REPORT), content)
     return found
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from imgclf.console import finite
 from imgclf.data.images import Preprocess
 from imgclf.results import evaluate, plots, report, tables
+from imgclf.results.sections.content import Content
 from imgclf.training import plan_view
 from imgclf.workflow import keeping
 
@@ -62,10 +63,7 @@ def test_the_terminal_shows_the_worst(found):
 
 
 def test_the_page_shows_the_worst(found, tmp_path):
-    page = report.write_report(
-        tmp_path / "report.html", title="t", facts=[], evaluation=finite(found.to_dict()), history=[], plots=[],
-        warnings=[], command="",
-    )  # fmt: skip
+    page = report.write_report(tmp_path / "report.html", Content("t", evaluation=finite(found.to_dict())))
     text = page.read_text(encoding="utf-8")
     assert "The 300 worst of 10000 classes by F1" in text
     assert 300 < text.count("<tr>") < 400
@@ -111,9 +109,6 @@ def test_several_labels_show_training_images_and_weights_and_the_worst(tmp_path)
     assert "The 10 worst of" in text
     assert all(word in text for word in ("trained on", "weight", "1,234", "2.50"))
     assert "trained on" not in shown(tables.evaluation_tables(multi))
-    page = report.write_report(
-        tmp_path / "report.html", title="t", facts=[], evaluation=finite(told.to_dict()), history=[], plots=[],
-        warnings=[], command="",
-    )  # fmt: skip
+    page = report.write_report(tmp_path / "report.html", Content("t", evaluation=finite(told.to_dict())))
     assert "The 300 worst of 400 labels by AP" in page.read_text(encoding="utf-8")
     assert "1,234" in page.read_text(encoding="utf-8")

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from imgclf.results.evaluate import Predictions, evaluate
-from imgclf.results.report import write_report
+from imgclf.results.report import SECTIONS, write_report
+from imgclf.results.sections.content import Content
 
 EVIL = "<script>alert('x')</script>"
 
@@ -57,7 +58,7 @@ def report(tmp_path, evaluation):
             "warnings": [EVIL],
             "command": f"imgclf train --name {EVIL}",
         }
-        path = write_report(tmp_path / "report.html", **(given | changes))
+        path = write_report(tmp_path / "report.html", Content(**(given | changes)))
         return path.read_text(encoding="utf-8")
 
     return write
@@ -143,3 +144,10 @@ def test_epochs_as_the_training_writes_them(report):
     cells = [word for word in table if word.strip()]
     assert cells[cells.index("frozen") :][:5] == ["frozen", "1", "1", "–", "2e-05"]
     assert cells[cells.index("unfrozen") :][:6] == ["unfrozen", "1", "3", "0.1235", "0.002", "yes"]
+
+
+@pytest.mark.parametrize(
+    "section", SECTIONS, ids=lambda section: f"{section.__module__.split('.')[-1]}.{section.__name__}"
+)
+def test_a_section_with_nothing_to_say_is_not_there(section):
+    assert section(Content("title")) == ""
