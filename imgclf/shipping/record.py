@@ -5,6 +5,7 @@ Needs neither torch nor fastai; strict, as the file may come from anywhere.
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -99,7 +100,8 @@ class Record:
         """
         if not isinstance(data, dict):
             raise ModelError("the model record is not a JSON object")
-        _check_schema(data.get("schema"))  # before the keys: a newer schema may have others
+        # Before the keys: a newer schema may have others.
+        _check_schema(data.get("schema"), data.get("imgclf_version"))
         # The first files had one label an image and the usual body, and no word on either.
         data = {"task": "single", "thresholds": None, "cut": None, **data}
         known = {f.name for f in fields(cls)}
@@ -178,13 +180,15 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _check_schema(schema: Any) -> None:
+def _check_schema(schema: Any, written_by: Any = None) -> None:
     if type(schema) is not int or schema < 1:
         raise ModelError(f"the model record's schema is {schema!r:.80}, not a number from 1")
     if schema > SCHEMA:
+        named = isinstance(written_by, str) and re.fullmatch(r"[0-9][0-9A-Za-z.+]{0,29}", written_by)
+        writer = f"imgclf {written_by}, and takes that or a later one" if named else "a newer version"
         raise ModelError(
-            f"the model file has schema {schema}; imgclf {__version__} reads up to schema {SCHEMA}",
-            "it was written by a newer version: pip install --upgrade imgclf",
+            f"the model file has schema {str(schema)[:20]}; imgclf {__version__} reads up to schema {SCHEMA}",
+            f"it was written by {writer}: pip install --upgrade imgclf",
         )
 
 
