@@ -2,7 +2,7 @@
 
     python scripts/make_bundle_fixture.py
 
-Once for each schema version, when it is new; what is there is never written again (tests/unit/shipping/test_old_bundles.py).
+Once for each schema version, when it is new; what is there is never written again (see test_old_bundles.py).
 """
 
 import json

@@ -44,7 +44,12 @@ def test_an_old_bundle_can_be_updated(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("version", "hint"), [("2.1.0", "written by imgclf 2.1.0,"), ("; rm -rf /", "by a newer version: pip"), (None, "by a newer version: pip")]
+    ("version", "hint"),
+    [
+        ("2.1.0", "written by imgclf 2.1.0,"),
+        ("; rm -rf /", "by a newer version: pip"),
+        (None, "by a newer version: pip"),
+    ],
 )
 def test_a_newer_schema_names_the_version_it_takes(version, hint):
     data = json.loads((FIXTURES[0] / runs.RECORD).read_text(encoding="utf-8"))
