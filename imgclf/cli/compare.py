@@ -8,7 +8,6 @@ import typer
 
 from imgclf import runs
 from imgclf.cli.options import RunsDirOption, Settings, TrustOption, command
-from imgclf.config import Override
 from imgclf.console import table
 from imgclf.errors import UserError
 
@@ -66,6 +65,7 @@ def _split(option: str, text: str) -> list[str]:
 
 def _variants(settings: Settings, prefix: str, given: dict[str, list[str]]) -> "list[Variant]":
     """Every combination of the values, each checked as a configuration, named after what differs."""
+    from imgclf.config import Override
     from imgclf.workflow.compare import Variant
 
     found = []

@@ -6,17 +6,20 @@ import signal
 import socket
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from imgclf import ranks
 from imgclf.console import Terminal
 from imgclf.errors import EXIT_BUG, EXIT_DONE, UserError
-from imgclf.schema import Config
+
+if TYPE_CHECKING:
+    from imgclf.schema import Config
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
 GRACE = 10.0  # seconds the others have to end by themselves when one has failed, and again when asked to
 
 
-def wanted(cfg: Config) -> int:
+def wanted(cfg: "Config") -> int:
     """The processes to start; 1 where another launcher has started this one.
 
     Raises:

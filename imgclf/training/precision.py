@@ -10,9 +10,10 @@ from imgclf.training.devices import Hardware
 
 
 class Autocast(Callback):
-    """bf16 training steps where fastai's ``MixedPrecision``, tied to CUDA, cannot go.
+    """bf16 forward passes, in training and validation, where fastai's ``MixedPrecision``, tied to CUDA, cannot go.
 
-    Weights stay fp32, and so does validation: its figures are then those the finished model gives.
+    Weights stay fp32. Validation in fp32 would cost several times as much; the finished model is judged in fp32 anyway
+    (``imgclf.shipping.inference``).
     """
 
     order = 10  # as MixedPrecision
@@ -21,7 +22,7 @@ class Autocast(Callback):
         self.device_type = device_type
 
     def before_batch(self) -> None:
-        self.autocast = torch.autocast(self.device_type, dtype=torch.bfloat16, enabled=self.training)
+        self.autocast = torch.autocast(self.device_type, dtype=torch.bfloat16)
         self.autocast.__enter__()
 
     def after_pred(self) -> None:

@@ -1,0 +1,78 @@
+"""The learning-rate finder: imgclf's beside fastai's `lr_find`, on the same data with the same network and weights.
+
+    python scripts/bench_lrfind.py [--size 96] [--presize 160] [--batch-size 8] [--precision auto] [--json FILE]
+
+Both sweep 100 steps from 1e-7 to 10 with the body frozen, two workers, from JPEGs of 500 x 375 pixels, and end early
+where the loss explodes. Seconds are those of the whole search: the sweep, what is saved before and put back after,
+and the suggestion. The sizes are small so that five turns take minutes; at 224 pixels the network's own work, which
+`bench_train.py` compares, is a larger part.
+"""
+
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from scripts import bench_train, benching
+from scripts.benching import Figures
+
+IMAGES, VALID, STEPS = 160, 40, 100
+
+
+def of_imgclf(s: Any, batch_size: int) -> Figures:
+    found: Figures = {}
+    with benching.timed(found, STEPS * batch_size):
+        result = s.find_lr()
+    return {**found, "steps": len(result.lrs), "chosen": result.chosen}
+
+
+def of_fastai(learn: Any, batch_size: int) -> Figures:
+    from fastai.callback.schedule import valley
+
+    found: Figures = {}
+    with benching.timed(found, STEPS * batch_size), learn.no_bar(), learn.no_logging():
+        chosen = learn.lr_find(suggest_funcs=(valley,), show_plot=False).valley
+    return {**found, "steps": len(learn.recorder.lrs), "chosen": chosen}
+
+
+def main() -> None:
+    parser = benching.parser(__doc__)
+    parser.add_argument("--arch", default="resnet18")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--presize", type=int, default=160)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--photos", type=Path)
+    parser.add_argument("--weights", type=Path)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    bench_train.BATCH, bench_train.SIZE, bench_train.PRESIZE = options.batch_size, options.size, options.presize
+    with tempfile.TemporaryDirectory(prefix="bench-lrfind-") as name:
+        folder = benching.photos(Path(name) / "photos", {"train": IMAGES, "val": VALID}, options.photos)
+        more = {"train.freeze_epochs": 1}  # so that it is frozen without weights too
+        ours = bench_train.session(folder, options.arch, options.precision, options.weights, **more)
+        theirs = bench_train.of_fastai(folder, options.arch, options.weights)
+        theirs.freeze()
+        theirs.path = Path(name)  # where it writes the weights it puts back
+        ways = {
+            "fastai": lambda: of_fastai(theirs, options.batch_size),
+            "imgclf": lambda: of_imgclf(ours, options.batch_size),
+        }
+        rounds = benching.turns(ways, options.repeats, "seconds")
+    print(f"imgclf in {ours.hardware.precision}")
+    benching.table(rounds, "seconds", "processor_ms", "steps", "chosen")
+    goals = [
+        benching.goal(f"{what} of imgclf's search as a share of fastai's", found, at_most=0.5)
+        for what, found in (
+            ("seconds", benching.ratios(rounds, "seconds", "imgclf", "fastai")),
+            ("processor time", benching.ratios(rounds, "processor_ms", "imgclf", "fastai")),
+        )
+    ]
+    benching.write(options, precision=ours.hardware.precision, rounds=rounds, goals=goals)
+
+
+if __name__ == "__main__":
+    main()
