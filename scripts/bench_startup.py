@@ -79,10 +79,7 @@ def main() -> None:
             "fastai, first batch": [__file__, "--child", "fastai", folder, Path(name) / "runs"],
             "imgclf train, first batch": [__file__, "--child", "imgclf", folder, Path(name) / "runs"],
         }
-        ways = {
-            what: lambda rest=rest: benching.run([sys.executable, *rest], env)
-            for what, rest in commands.items()
-        }
+        ways = {what: lambda rest=rest: benching.run([sys.executable, *rest], env) for what, rest in commands.items()}
         rounds = benching.turns(ways, options.repeats, "seconds")
     benching.table(rounds, "seconds", "processor_s")
     goals = []
