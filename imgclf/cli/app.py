@@ -56,6 +56,7 @@ def _register() -> None:
         evaluate,
         explain,
         export,
+        importing,
         lrfind,
         predict,
         train,
@@ -72,6 +73,7 @@ def _register() -> None:
         "predict": predict.predict_cli,
         "export": export.export_cli,
         "verify": verify.verify_cli,
+        "import": importing.import_cli,
         "archs": archs.archs_cli,
         "doctor": doctor.doctor_cli,
     }

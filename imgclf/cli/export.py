@@ -29,6 +29,9 @@ def export_cli(
     images: Annotated[
         int | None, typer.Option("--images", min=1, help=f"Validation images for the parity check; default: {IMAGES}.")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", "-d", help="Images to compare on, for a model without a run.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Check on every validation image.", show_default=False)] = False,
     runs_dir: RunsDirOption = Path("runs"),
     trust: TrustOption = False,
@@ -48,8 +51,9 @@ def export_cli(
     n_images = None if every else images or IMAGES
     chosen = formats or [DEFAULT_FORMAT]
     found = export(
-        run, chosen, fp16=fp16, int8=int8, out=out, n_images=n_images, runs_dir=runs_dir, terminal=terminal, trust=trust
-    )
+        run, chosen, fp16=fp16, int8=int8, out=out, n_images=n_images, data=data, runs_dir=runs_dir,
+        terminal=terminal, trust=trust,
+    )  # fmt: skip
     terminal.result(found, _table(found["files"]))
     usable = [f"{f['path']}{NEEDS.get(f['format'], '')}" for f in found["files"] if f["format"] != "pkl"]
     if usable:
@@ -78,7 +82,8 @@ def _row(f: dict[str, Any]) -> list[Any]:
     times = [f"{took[key]:.1f}" for key in ("batch_1", "batch_32")] if took else [None, None]
     return [
         f["format"], f["path"], f"{f['bytes'] / 1e6:.1f} MB", parity["n_images"], f"{parity['top1_agreement']:.1%}",
-        f"{parity['max_abs_diff']:.1e}", _share(accuracy["model"]), _share(accuracy["export"]), *times,
+        f"{parity['max_abs_diff']:.1e}", *(_share(accuracy[k]) if accuracy else None for k in ("model", "export")),
+        *times,
     ]  # fmt: skip
 
 

@@ -62,11 +62,15 @@ def settings(name: str) -> dict[str, Any]:
     return dict(timm.get_pretrained_cfg(name).to_dict())
 
 
-def whole(name: str) -> nn.Module:
-    """The model with its classifier, random weights."""
+def whole(name: str, n_classes: int | None = None) -> nn.Module:
+    """The model with its classifier, random weights.
+
+    Args:
+        n_classes: Of the classifier; None: as many as its published weights have.
+    """
     import timm
 
-    made: nn.Module = timm.create_model(name, pretrained=False)
+    made: nn.Module = timm.create_model(name, pretrained=False, num_classes=n_classes)
     return made
 
 

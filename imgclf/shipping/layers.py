@@ -50,6 +50,10 @@ def _is_size(value: Any) -> bool:
     return type(value) is int and 1 <= value <= MAX_SIZE
 
 
+def _is_one_size(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 1 and _is_size(value[0])
+
+
 def _is_pool(value: Any) -> bool:
     sides = value if isinstance(value, list | tuple) and len(value) == 2 else [value]
     return all(type(side) is int and 1 <= side <= MAX_POOL for side in sides)
@@ -75,6 +79,7 @@ def _is_flag(value: Any) -> bool:
 LAYERS: dict[str, tuple[Callable[..., nn.Module], dict[str, Callable[[Any], bool]]]] = {
     "Linear": (nn.Linear, {"in_features": _is_size, "out_features": _is_size, "bias": _is_flag}),
     "BatchNorm1d": (nn.BatchNorm1d, {"num_features": _is_size, "eps": _is_share, "momentum": _is_share_or_none}),
+    "LayerNorm": (nn.LayerNorm, {"normalized_shape": _is_one_size, "eps": _is_share}),
     "Dropout": (nn.Dropout, {"p": _is_share}),
     "ReLU": (nn.ReLU, {}),
     "AdaptiveConcatPool2d": (AdaptiveConcatPool2d, {"size": _is_pool}),

@@ -1,5 +1,6 @@
 """Pretrained weights: a local file, torchvision's cache, or a download; and a clear way out when there are none."""
 
+import argparse
 import pickle
 import re
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def load_into(model: nn.Module, weights: Weights, arch: Arch, channels: int = 3)
         ModelError: if the file cannot be read without running code, or nothing in it matches.
     """
     assert weights.path is not None
-    found = _strip(_read(weights.path))
+    found = tensors(read(weights.path))
     own = model.state_dict()
     body = [name for name in own if not name.startswith("fc.")] if arch.library == "torchvision" else list(own)
     how = ""
@@ -147,13 +148,19 @@ def _list(what: str, names: list[str]) -> str:
     return f"; {len(names)} {what}: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if names else ""
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """What a ``.pth`` or ``.safetensors`` file holds, read without running code.
+
+    Raises:
+        ModelError: if that cannot be done.
+    """
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
+        with torch.serialization.safe_globals([argparse.Namespace]):  # plain values, in checkpoints of timm's train.py
+            return dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as e:
         raise ModelError(
             f"cannot read the weights {path}: {str(e).splitlines()[0] if str(e) else type(e).__name__}",
@@ -166,15 +173,16 @@ def _read(path: Path) -> dict[str, Any]:
         raise ModelError(f"cannot read the weights {path}: {e}") from e
 
 
-def _strip(state: dict[str, Any]) -> dict[str, Tensor]:
+def tensors(state: dict[str, Any]) -> dict[str, Tensor]:
+    """The state dict in what ``read`` found, without the usual prefixes."""
     for key in ("state_dict", "model"):
         if isinstance(state.get(key), dict):
             state = state[key]
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)}
+    found = {k: v for k, v in state.items() if isinstance(v, Tensor)}
     for prefix in PREFIXES:
-        if tensors and all(k.startswith(prefix) for k in tensors):
-            tensors = {k[len(prefix) :]: v for k, v in tensors.items()}
-    return tensors
+        if found and all(k.startswith(prefix) for k in found):
+            found = {k[len(prefix) :]: v for k, v in found.items()}
+    return found
 
 
 def _download(arch: Arch, target: Path) -> str | None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from imgclf import runs
 from imgclf.console import Terminal
 from imgclf.data.inspection import UNREADABLE
 from imgclf.data.samples import Sample
-from imgclf.errors import ExportError, UserError, did_you_mean
+from imgclf.errors import DataError, ExportError, ModelError, UserError, did_you_mean
 from imgclf.workflow import evaluate
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from imgclf.shipping.inference import Predictor
 
+T = TypeVar("T")
 SUFFIXES = {
     "safetensors": ".safetensors",
     "onnx": ".onnx",
@@ -38,6 +39,7 @@ def export(
     int8: bool = False,
     out: Path | None = None,
     n_images: int | None = 64,
+    data: Path | None = None,
     runs_dir: Path = Path("runs"),
     terminal: Terminal | None = None,
     trust: bool = False,
@@ -49,6 +51,7 @@ def export(
         fp16: And ``int8``: write the ONNX file in 16 and in 8 bits as well.
         out: Folder for the files; None: ``export/`` in the run folder.
         n_images: Validation images for the parity check; None: all.
+        data: A folder of images to use instead, for a model that belongs to no run; labels are not looked at.
         trust: Whether the code that a custom head names may run.
 
     Raises:
@@ -63,17 +66,13 @@ def export(
     folder = out or (run or path) / runs.EXPORT
     if folder.resolve() == path.resolve():
         raise UserError(f"--out {folder} is the folder of the model itself", "choose another one for its exports")
-    root, samples = evaluate.own_samples(run or path, "valid")
-    chosen = chosen_of(samples, n_images)
-    images = [root / s.path for s in chosen]
     reference = inference.load(path, trust=trust)
-    targets = evaluate.targets(reference, chosen)
-    calibration = _calibration(run or path, reference) if int8 else ()
+    used = _from_folder(data, reference, n_images, int8) if data else _from_run(path, run, reference, n_images, int8)
     files, failed = [], []
     for name in wanted:
         target = folder / f"model{SUFFIXES[name]}"
-        exporters.export(path, name, target, trust, calibration)
-        parity = verify.check(target, name, path, images, trust, targets, timed=True)
+        exporters.export(path, name, target, trust, used.calibration)
+        parity = verify.check(target, name, path, used.paths, trust, used.targets, timed=True)
         facts = verify.read_sidecar(target)
         figures = {key: facts[key] for key in ("bytes", "parity", "accuracy", "latency_ms")}
         files.append({"format": name, "path": str(target), **figures})
@@ -110,23 +109,61 @@ def spread(root: Path, samples: Sequence[Sample], most: int) -> list[Path]:
     return [root / s.path for s in chosen_of(samples, most)]
 
 
-def chosen_of(samples: Sequence[Sample], most: int | None) -> Sequence[Sample]:
-    """At most ``most`` of the samples, evenly over the list; None: all."""
+def chosen_of(samples: Sequence[T], most: int | None) -> Sequence[T]:
+    """At most ``most`` of them, evenly over the list; None: all."""
     if most is None:
         return samples
     step = max(1, len(samples) // max(1, most))
     return samples[::step][:most]
 
 
-def _calibration(run: Path, reference: "Predictor") -> "list[np.ndarray]":
-    """Training images as the model takes them, those that can be read."""
-    root, samples = evaluate.own_samples(run, "train")
+class Images(NamedTuple):
+    """The images of an export.
+
+    Attributes:
+        paths: To compare on.
+        targets: The truth for these, as ``evaluate.targets`` gives it; None where it is not known.
+        calibration: For 8 bits: pixels at the model's size.
+    """
+
+    paths: list[Path]
+    targets: "np.ndarray | None"
+    calibration: "list[np.ndarray]"
+
+
+def _from_run(path: Path, run: Path | None, reference: "Predictor", n: int | None, int8: bool) -> Images:
+    """Validation images; those of training for the scales of 8 bits."""
+    if run is None:
+        raise ModelError(f"{path} does not belong to a run: compare on what?", "give images: --data FOLDER")
+    root, samples = evaluate.own_samples(run, "valid")
+    chosen = chosen_of(samples, n)
+    calibration: list[np.ndarray] = []
+    if int8:
+        root_of_train, train = evaluate.own_samples(run, "train")
+        calibration = _pixels(spread(root_of_train, train, N_CALIBRATION), reference)
+    return Images([root / s.path for s in chosen], evaluate.targets(reference, chosen), calibration)
+
+
+def _from_folder(data: Path, reference: "Predictor", n: int | None, int8: bool) -> Images:
+    """The images of a folder; for 8 bits every other one gives the scales, and is not compared on."""
+    from imgclf.shipping.inference import images_under
+
+    paths = images_under([data])
+    if len(paths) < 2:
+        raise DataError(f"--data {data}: {len(paths)} images there, and a comparison takes two", "name another folder")
+    if not int8:
+        return Images(list(chosen_of(paths, n)), None, [])
+    return Images(list(chosen_of(paths[1::2], n)), None, _pixels(chosen_of(paths[::2], N_CALIBRATION), reference))
+
+
+def _pixels(paths: Sequence[Path], reference: "Predictor") -> "list[np.ndarray]":
+    """Images as the model takes them, those that can be read."""
     found = []
-    for path in spread(root, samples, N_CALIBRATION):
+    for path in paths:
         try:
             found.append(reference.preprocess.load(path))
         except UNREADABLE:  # no image is needed more than another
             continue
     if not found:
-        raise ExportError("none of the training images can be read: 8 bits need some for their scales")
+        raise ExportError("none of the images for the scales of 8 bits can be read")
     return found
