@@ -59,6 +59,7 @@ def _register() -> None:
         importing,
         lrfind,
         predict,
+        report,
         train,
         verify,
     )
@@ -69,6 +70,7 @@ def _register() -> None:
         "lrfind": lrfind.lrfind_cli,
         "evaluate": evaluate.evaluate_cli,
         "explain": explain.explain_cli,
+        "report": report.report_cli,
         "compare": compare.compare_cli,
         "predict": predict.predict_cli,
         "export": export.export_cli,

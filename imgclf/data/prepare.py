@@ -14,6 +14,7 @@ from imgclf.errors import DataError
 from imgclf.schema import Config
 
 SHOWN = 10  # files named in a message
+EXAMPLES = 5  # of each kind of finding, in the manifest
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,17 @@ class Prepared:
 
     @property
     def findings(self) -> dict[str, Any]:
-        """What the run's manifest records of the check."""
+        """What the run's manifest records of the check: how many of each kind, and the first of them."""
+        found: dict[str, list[Any]] = {
+            "bad": [c.path for c in self.checks if c.reason],
+            "duplicates": self.alike.exact,
+            "near_duplicates": self.alike.nearly,
+            "leaks": [[leak["valid"], leak["train"]] for leak in leaks.find(self.dataset, self.alike)],
+            "conflicts": [conflict["paths"] for conflict in leaks.conflicts(self.samples, self.alike)],
+        }
         return {
-            "bad": sum(bool(c.reason) for c in self.checks),
-            "leaks": len(leaks.find(self.dataset, self.alike)),
-            "conflicts": len(leaks.conflicts(self.samples, self.alike)),
+            **{kind: len(every) for kind, every in found.items()},
+            "examples": {kind: every[:EXAMPLES] for kind, every in found.items() if every},
             "corrections": self.samples.corrections,
             "fixed": checks.fixed(self.divided),
         }

@@ -33,7 +33,7 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
-h1, td, dd, figcaption, .warnings { overflow-wrap: anywhere; }
+h1, h3, th, td, dd, p, small, figcaption, .warnings { overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; line-height: 1.2; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; padding-bottom: .2rem;
   border-bottom: 2px solid var(--accent); }
@@ -52,13 +52,24 @@ dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1r
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top;
   min-width: 7rem; }
-th { color: var(--soft); font-weight: 600; }
+thead th { color: var(--soft); font-weight: 600; overflow-wrap: normal; }
+tbody th { font-weight: 400; } td { white-space: pre-line; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: normal;
   white-space: nowrap; min-width: 0; }
 figure { margin: 1rem 0; background: #ffffff; color: #1b1f24; padding: .75rem;
   border: 1px solid var(--line); border-radius: .5rem; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 figcaption { color: #57606a; font-size: .85rem; margin-bottom: .5rem; }
+h3 { font-size: 1rem; margin: 1rem 0 .25rem; }
+.strip { display: flex; flex-wrap: wrap; gap: .5rem; list-style: none; margin: 0; padding: 0; }
+.strip li { max-width: 10rem; }
+.strip img { display: block; max-width: 100%; min-width: 4rem; height: auto; border-radius: .25rem; }
+.strip small { color: var(--soft); line-height: 1.3; display: block; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
+.card { background: var(--card); border-radius: .5rem; padding: .75rem; }
+.card .strip { flex-wrap: nowrap; } .card .strip li { flex: 1 1 0; min-width: 0; }
+.card .facts { padding: .5rem 0 0; font-size: .9rem; gap: .1rem .75rem; }
+details { margin: 1rem 0; } summary { cursor: pointer; color: var(--accent); }
 pre { background: var(--card); padding: .75rem 1rem; border-radius: .5rem; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 """

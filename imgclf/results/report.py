@@ -4,7 +4,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imgclf.results.page import write_page
-from imgclf.results.sections import again, classes, epochs, facts, headline, pictures, worst
+from imgclf.results.sections import (
+    again,
+    calibration,
+    changes,
+    classes,
+    data,
+    epochs,
+    facts,
+    headline,
+    pictures,
+    plan,
+    slices,
+    worst,
+)
 from imgclf.results.sections.content import Content
 
 # In the order of the page. A section gives HTML, or "" where there is nothing to say. To add one: a module in
@@ -13,11 +26,16 @@ SECTIONS: tuple[Callable[[Content], str], ...] = (
     headline.figures,
     headline.warnings,
     facts.section,
-    pictures.section,
-    classes.section,
+    plan.section,
+    epochs.section,
     worst.confused,
     worst.losses,
-    epochs.section,
+    classes.section,
+    calibration.section,
+    slices.section,
+    pictures.section,
+    data.section,
+    changes.section,
     again.section,
 )
 

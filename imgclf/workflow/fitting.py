@@ -21,7 +21,7 @@ from imgclf.training.plan import Plan
 from imgclf.training.saver import Saver
 from imgclf.training.telling import Telling
 from imgclf.training.watch import Watch
-from imgclf.workflow import keeping, rates, setback, together
+from imgclf.workflow import keeping, planned, rates, setback, together
 from imgclf.workflow.events import Events
 from imgclf.workflow.session import Session
 
@@ -48,6 +48,7 @@ def fit(s: Session, run: Run, plan: Plan, lr: float, resumed: Checkpoint | None,
             except Diverged as e:
                 resumed = setback.go_back(s, run, e.where)
                 plan = replace(plan, phases=resumed.phases)
+                planned.record(run, plan)
                 events.tell("retry", next=asdict(resumed.place), reason=str(e))
 
 
@@ -74,7 +75,9 @@ def _fit(
         events.tell("checkpoint", next=asdict(place), path=run.file(runs.CHECKPOINT))
 
     def complete(plan: Plan, number: int) -> Plan:
-        return rates.completed(s, run, plan, number, lr, events, lambda: watch.request.asked)
+        made = rates.completed(s, run, plan, number, lr, events, lambda: watch.request.asked)
+        planned.record(run, made)
+        return made
 
     def write_rows(rows: list[dict[str, Any]]) -> None:
         write_history(run, rows)

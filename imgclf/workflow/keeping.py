@@ -1,4 +1,4 @@
-"""What training leaves behind: the bundle of the best epoch, judged, with its pictures and its page."""
+"""What training leaves behind: the bundle of the best epoch, judged, with its pictures."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,17 +9,16 @@ from fastai.torch_core import get_model
 
 from imgclf import runs
 from imgclf.console import Terminal
-from imgclf.results import abstention, answers, calibration, chosen, metrics, phases, plots, report, thresholds
+from imgclf.results import abstention, answers, calibration, chosen, metrics, plots, thresholds
 from imgclf.results.evaluate import Evaluation, Predictions
 from imgclf.results.multilabel import MultiEvaluation
 from imgclf.results.risk_plot import risk_coverage_plot
-from imgclf.results.sections.content import Content
 from imgclf.runs import Run
 from imgclf.shipping import bundle, card, inference, layers
 from imgclf.shipping.record import Record
 from imgclf.training.ema import judged
 from imgclf.training.fit import Fitted
-from imgclf.workflow import evaluate, rates
+from imgclf.workflow import evaluate
 from imgclf.workflow.evaluate import Figures
 from imgclf.workflow.session import Session
 
@@ -51,7 +50,7 @@ def record(name: str, s: Session, lr: float, head: Any) -> Record:
     )  # fmt: skip
 
 
-def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str) -> Figures:
+def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal) -> Figures:
     """Calibrate the best model on the validation images, evaluate it through the bundle, and write everything down."""
     data = s.data.dataset
     bundle.complete(run.path)  # a kill between its two files left the older record
@@ -68,31 +67,9 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal, command: str
     card.write(run.path, record, evaluate.report_data(found), data.root)
     runs.write_json(run.file(runs.EVAL_REPORT), evaluate.report_data(found))
     runs.write_text(run.file(runs.PREDICTIONS), answers.to_csv(predictions))
-    pictures = draw(run, predictions, found, data.root)
+    draw(run, predictions, found, data.root)
     plots.history_plot(fitted.rows, run.file(runs.PLOTS) / "history.png") if fitted.rows else None
-    sweeps = [run.file(runs.LR_FIND_PLOT), run.file(runs.LR_FIND_UNFROZEN_PLOT)]
-    first = [run.file(runs.PLOTS) / "history.png", *sweeps]
-    content = Content(
-        title=f"{run.name}: {len(data.classes)} classes of {data.root.name}",
-        facts=[*_facts(s, fitted, temperature), *_abstaining(predictions), *rates.facts(run)],
-        evaluation=evaluate.report_data(found),
-        history=fitted.rows,
-        plots=[*first, *pictures],
-        warnings=[*chosen_here, *([INTERRUPTED] if fitted.interrupted else [])],
-        command=command,
-    )
-    report.write_report(run.file(runs.REPORT), content)
     return found
-
-
-def _abstaining(predictions: Predictions) -> list[tuple[str, str]]:
-    """What `--abstain` can be asked for, as a fact of the report."""
-    if predictions.task == "multi":
-        return []
-    return [("--abstain", abstention.summary(abstention.choices(predictions.probs, predictions.targets)))]
-
-
-INTERRUPTED = "The run was interrupted: this is the best model it had reached."
 
 
 def _thresholds(raw: Predictions, temperature: float) -> tuple[float, ...] | None:
@@ -130,20 +107,3 @@ def _confusion(predictions: Predictions, found: Evaluation, path: Path) -> Path:
     counts = metrics.confusion(predictions.probs, predictions.targets, chosen)
     names, images = [found.classes[i] for i in chosen], [support[i] for i in chosen]
     return plots.confusion_plot(counts, names, path, images, len(found.classes))
-
-
-def _facts(s: Session, fitted: Fitted, temperature: float) -> list[tuple[str, str]]:
-    data, best = s.data.dataset, fitted.best
-    where = f"{best.phase} epoch {best.epoch} (by {best.metric})" if best else "none"
-    compared = phases.unfreezing(fitted.rows, best.metric) if best else None
-    rate = fitted.images_per_second  # none where the head was only computed
-    return [
-        ("data", f"{data.root} ({s.data.samples.layout})"),
-        ("images", f"{len(data.train)} for training, {len(data.valid)} for validation"),
-        ("architecture", f"{s.arch.name}, {s.weights.note}"),
-        ("input", f"{s.loaders.preprocess.size} px, {s.loaders.preprocess.resize}, {s.loaders.preprocess.colours}"),
-        ("best epoch", where),
-        *([("phases", phases.sentence(compared))] if compared else []),
-        ("temperature", f"{temperature:.3f}"),
-        *([("speed", f"{rate:.1f} training images a second on {s.hardware.device}")] if rate else []),
-    ]

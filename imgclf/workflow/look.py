@@ -1,13 +1,16 @@
 """Look at the data before training on it."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgclf.console import Terminal
 from imgclf.data import checks, leaks, prepare, scan
 from imgclf.data.location import keep_out
 from imgclf.errors import DataError
 from imgclf.schema import Config
+
+if TYPE_CHECKING:
+    from imgclf.data.loaders import Loaders
 
 
 def check(cfg: Config, terminal: Terminal | None = None, out: Path | None = None) -> dict[str, Any]:
@@ -47,18 +50,38 @@ def show(cfg: Config, out: Path, n: int, terminal: Terminal | None = None) -> Pa
     import torch
 
     from imgclf.data import loaders
-    from imgclf.results.grid import grid_plot
-    from imgclf.training import seeding
 
     keep_out(cfg, out, "--out")
     dataset = prepare.prepare(cfg, terminal or Terminal(quiet=True)).dataset
-    made = loaders.build(cfg, dataset, torch.device("cpu"))
-    seeding.seed(cfg, "show", dls=made.dls)
-    x, y = made.dls.train.one_batch()
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (made.preprocess.mean, made.preprocess.std))
-    pixels = (x[:n].as_subclass(torch.Tensor) * std + mean).clamp(0, 1).mul(255).byte().permute(0, 2, 3, 1).numpy()
-    titles = [dataset.classes[i] for i in y[:n].tolist()]
-    return grid_plot(list(pixels), titles, out)
+    return batch_plot(cfg, loaders.build(cfg, dataset, torch.device("cpu")), out, n)
+
+
+def batch_plot(cfg: Config, made: "Loaders", out: Path, n: int = 12) -> Path:
+    """The same picture, from loaders that are there already; as many images are read as are shown."""
+    import torch
+
+    from imgclf.randomness import derive
+    from imgclf.results.grid import grid_plot
+    from imgclf.training import seeding
+
+    n = min(n, made.batch_size)
+    loader = made.dls.train.new(bs=n, num_workers=0)
+    seeding.seed(cfg, "show")
+    loader.place(derive(cfg, "show"))
+    x, y = loader.one_batch()
+    stats = made.preprocess.mean, made.preprocess.std
+    mean, std = (torch.tensor(v, device=x.device).view(1, -1, 1, 1) for v in stats)
+    pixels = (x[:n].as_subclass(torch.Tensor) * std + mean).clamp(0, 1).mul(255).byte().permute(0, 2, 3, 1)
+    return grid_plot(
+        list(pixels.expand(-1, -1, -1, 3).cpu().numpy()), _titles(y[:n], list(made.dls.vocab)), out, columns=min(n, 4)
+    )
+
+
+def _titles(y: Any, classes: list[str]) -> list[str]:
+    """The label above each image, with several labels all of them."""
+    if y.dim() == 1:
+        return [classes[i] for i in y.tolist()]
+    return [", ".join(name for name, on in zip(classes, row, strict=True) if on) or "-" for row in y.tolist()]
 
 
 def presize_demo(cfg: Config, out: Path, n: int, terminal: Terminal | None = None) -> dict[str, Any]:

@@ -97,9 +97,12 @@ def record(run: Run | None, name: str, facts: dict[str, Any]) -> None:
         run.update_manifest(**{KEY: {**run.manifest().get(KEY, {}), name: facts}})
 
 
-def facts(run: Run) -> list[tuple[str, str]]:
-    """What the manifest says of the rates, for the report."""
-    kept = run.manifest().get(KEY, {})
+def facts(kept: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the manifest says of the rates, for the report.
+
+    Args:
+        kept: Its entry ``KEY``.
+    """
     names = {"lr": "learning rate", "lr_unfrozen": "learning rate, unfrozen"}
     return [(text, _sentence(kept[name])) for name, text in names.items() if name in kept]
 

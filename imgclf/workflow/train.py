@@ -126,6 +126,8 @@ def go(
         UserError: as ``train`` does; for a checkpoint also ``ModelError`` or ``DataError`` if data or plan are others.
     """
     started = time.perf_counter()
+    if resumed:
+        run.update_manifest(resumed=[*run.manifest().get("resumed", []), command])
     events.listeners |= tracking.listeners(cfg, run) if ranks.is_first() else {}
     with events.until_the_end():
         events.tell(
@@ -151,7 +153,7 @@ def _train(
     resumed: "Checkpoint | None",
     started: float,
 ) -> TrainResult:
-    from imgclf.workflow import fitting, keeping, rates, session
+    from imgclf.workflow import fitting, keeping, look, planned, rates, report, session
 
     s = session.start(cfg, terminal)
     data = s.data.dataset
@@ -164,11 +166,12 @@ def _train(
     if resumed:
         plan = replace(plan, phases=resumed.phases)  # they may have been extended
     s.announce_plan(plan)
+    planned.record(run, plan)
     events.tell("plan", **_planned(s, plan))
     with s.explained(run):
         fitted = fitting.fit(s, run, plan, highest_lr, resumed, events)
         together.part()
-        evaluation = keeping.judge(run, s, fitted, terminal, command)
+        evaluation = keeping.judge(run, s, fitted, terminal)
     status: runs.Status = "interrupted" if fitted.interrupted else "finished"
     assert fitted.best is not None
     result = TrainResult(
@@ -177,6 +180,8 @@ def _train(
         fitted.images_per_second, phases.unfreezing(fitted.rows, fitted.best.metric),
     )  # fmt: skip
     run.finish(status, result=result.to_dict())
+    look.batch_plot(cfg, s.loaders, run.file(runs.PLOTS) / "batch.png")
+    report.write(run, str(s.hardware.device), True, terminal)  # its code, if any, has been run
     return result
 
 
@@ -197,7 +202,7 @@ def _record(run: Run, s: Any) -> None:
     runs.write_text(run.file(runs.SPLIT), s.data.split_csv)
     run.update_manifest(
         status="running", pid=os.getpid(),
-        data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings,
+        data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings, layout=s.data.samples.layout,
         classes=len(data.classes), arch=s.arch.name,
         pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),
         precision=s.hardware.precision,

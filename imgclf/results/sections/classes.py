@@ -6,6 +6,7 @@ from typing import Any
 from imgclf.results import html
 from imgclf.results.html import number
 from imgclf.results.metrics import wilson
+from imgclf.results.sections import pictures
 from imgclf.results.sections.content import Content
 from imgclf.results.tables import images, training_columns, worst_classes, worst_labels
 
@@ -20,7 +21,7 @@ def section(content: Content) -> str:
     heading, worst, made = ("Labels", worst_labels, _labels) if several else ("Classes", worst_classes, _classes)
     if len(rows) > MOST_ROWS:
         rows, heading = worst(rows, MOST_ROWS)
-    return html.section(heading, made(rows))
+    return html.section(heading, pictures.figures(content, "labels") + made(rows))
 
 
 def _classes(rows: Iterable[dict[str, Any]]) -> str:

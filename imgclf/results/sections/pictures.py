@@ -1,4 +1,4 @@
-"""The run's plots."""
+"""The run's plots, each in the section it belongs to."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ from imgclf.results.sections.content import Content
 
 CAPTIONS = {
     "history": "Losses and metrics over the epochs",
+    "schedule": "Learning rate of each layer group over the steps",
+    "batch": "Training images as the network sees them",
     "confusion": "Which class was taken for which",
     "labels": "How well each label is found",
     "reliability": "Is it right as often as it says?",
@@ -15,15 +17,32 @@ CAPTIONS = {
     "lr_find": "Learning-rate finder",
     "lr_find_unfrozen": "Learning-rate finder, all layers training, after the frozen phase",
 }
+ELSEWHERE = frozenset(CAPTIONS) - {"top_losses"}  # shown by another section
+PHOTOGRAPHIC = frozenset(["batch", "top_losses"])  # in the page as JPEG: as PNG they would be most of it
 
 
 def section(content: Content) -> str:
-    """Every plot that is there, under what it shows."""
-    return html.section("Pictures", "\n".join(figure(plot) for plot in content.plots if plot.is_file()))
+    """Every plot that no other section shows."""
+    shown = ELSEWHERE | ({"top_losses"} if content.worst else set())
+    return html.section("Pictures", figures(content, *(p.stem for p in content.plots if p.stem not in shown)))
 
 
-def figure(path: Path) -> str:
+def figures(content: Content, *names: str) -> str:
+    """Those of the named plots that are there."""
+    return "\n".join(_figure(path) for path in map(content.plot, names) if path)
+
+
+def _figure(path: Path) -> str:
     """The file itself inside the page, on white in the dark too: its ink is black."""
     caption = CAPTIONS.get(path.stem, path.stem.replace("_", " "))
-    image = html.picture(path.read_bytes(), caption)
+    image = _as_jpeg(path, caption) if path.stem in PHOTOGRAPHIC else html.picture(path.read_bytes(), caption)
     return f"<figure><figcaption>{html.text(caption)}</figcaption>{image}</figure>"
+
+
+def _as_jpeg(path: Path, caption: str) -> str:
+    from PIL import Image
+
+    from imgclf.results.thumbnails import jpeg
+
+    with Image.open(path) as image:
+        return html.picture(jpeg(image.convert("RGB"), max(image.size)), caption, "jpeg")

@@ -7,9 +7,12 @@ from PIL import Image
 
 from imgclf.results.evaluate import Predictions, evaluate
 from imgclf.results.report import SECTIONS, write_report
-from imgclf.results.sections.content import Content
+from imgclf.results.sections.content import Confused, Content, Thumbnail, Worst
+from imgclf.results.thumbnails import SIDE, heated, jpeg, thumbnail
+from imgclf.workflow import illustrate
 
 EVIL = "<script>alert('x')</script>"
+RTL = "قطة"
 
 
 class Page(HTMLParser):
@@ -89,7 +92,7 @@ def test_what_it_says(report, evaluation):
     accuracy = evaluation["accuracy"]
     for value in (accuracy["value"], accuracy["low"], accuracy["high"]):
         assert f"{value:.3f}" in words
-    for heading in ("The run", "Pictures", "Classes", "Most confused", "Top losses", "Epochs", "Again"):
+    for heading in ("The run", "Classes", "Most confused", "Top losses", "Epochs", "Again"):
         assert heading in words
     assert "nan" not in words, "a figure that is no number is a dash"
 
@@ -151,3 +154,104 @@ def test_epochs_as_the_training_writes_them(report):
 )
 def test_a_section_with_nothing_to_say_is_not_there(section):
     assert section(Content("title")) == ""
+
+
+CURVE = {"shape": "one_cycle", "pct_start": 0.3, "div": 5.0}
+PHASE = {
+    "name": EVIL,
+    "epochs": 2,
+    "steps": 8,
+    "freeze_to": 0,
+    "lrs": [1e-5, 1e-4],
+    "sizes": [128, 224],
+    "curve": CURVE,
+}
+THUMBNAIL = Thumbnail(b"not really a JPEG", f'{EVIL} "quoted"')
+
+
+@pytest.fixture
+def whole(evaluation, tmp_path):
+    """Every part that a page can have, with names that would do harm."""
+    row = {"path": f"{EVIL}.jpg", "label": EVIL, "pred": RTL, "prob": 0.9, "loss": 4.2}
+    error = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 50}
+    return Content(
+        EVIL,
+        facts=[("data", EVIL)],
+        evaluation=evaluation,
+        warnings=[EVIL],
+        command=f"imgclf train --name {EVIL}",
+        later=["imgclf train --resume x --extend 2"],
+        config=f"/{EVIL}/config.yaml",
+        plan={"reason": EVIL, "batches_per_epoch": 4, "phases": [PHASE]},
+        rates=[("learning rate", EVIL)],
+        confused=[Confused(EVIL, RTL, 7, [THUMBNAIL])],
+        worst=[Worst(row, [("what it sees", THUMBNAIL), (f"speaks for {EVIL}", THUMBNAIL)])],
+        slices={
+            "error": error,
+            "rows": [{"by": "brightness", "slice": "darkest", "error": error, "differs": "worse"}],
+            "note": "2 of 9 judged images could not be read again.",
+        },
+        checks={"bad": 0, "leaks": 2, "conflicts": 1, "examples": {"leaks": [[f"{EVIL}1", f"{EVIL}2"]]}, "fixed": {}},
+        previous=EVIL,
+        changes={"train.epochs": [1, 3], "data.path": [EVIL, "b"]},
+    )
+
+
+def test_every_part_is_there_and_every_name_is_text(whole, tmp_path):
+    page = write_report(tmp_path / "report.html", whole).read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert '"quoted"' not in page.replace("&quot;quoted&quot;", "")
+    words = " ".join(Page(page).words)
+    for said in (
+        "The plan", "1e-05 · 0.0001", "up from 1/5 of it for 30 %", "128, then 224", "7 times", "speaks for",
+        "▲ worse", "2 of 9 judged images", "in training and held out as well", "Looked for and not found: cannot be",
+        "Changed since", "train.epochs", "--extend 2", "imgclf train -c /", "All as a table", "could not be read again",
+    ):  # fmt: skip
+        assert said in words, said
+
+
+def test_pictures_have_words_and_tables_have_headers(whole, tmp_path):
+    page = Page(write_report(tmp_path / "report.html", whole).read_text(encoding="utf-8"))
+    images = [attrs for tag, attrs in page.seen if tag == "img"]
+    assert len(images) == 3
+    assert all(attrs["alt"].strip() for attrs in images)
+    tables = sum(tag == "table" for tag, _ in page.seen)
+    assert tables >= 6
+    assert sum(tag == "thead" for tag, _ in page.seen) == tables
+    assert all(attrs.get("scope") in ("col", "row") for tag, attrs in page.seen if tag == "th")
+    assert [tag for tag, _ in page.seen].count("h1") == 1
+
+
+def test_names_keep_their_direction_to_themselves(whole, tmp_path):
+    page = write_report(tmp_path / "report.html", whole).read_text(encoding="utf-8")
+    assert page.count(RTL) == page.count(f"<bdi>{RTL}</bdi>") + page.count(f"<bdi>{RTL} (")
+    assert RTL in page
+
+
+def test_the_page_stays_small_whatever_the_pictures_hold(evaluation, tmp_path, pictures):
+    """The most thumbnails a report asks for, of pure noise, which no JPEG makes small."""
+    image = pictures.noise(2000, 1500)
+    small, view = (Thumbnail(jpeg(image, side), "noise") for side in (SIDE, illustrate.VIEW))
+    row = {"path": "a.jpg", "label": "a", "pred": "b", "prob": 0.9, "loss": 4.2}
+    content = Content(
+        "noise",
+        evaluation=evaluation,
+        confused=[Confused("a", "b", 99, [small] * illustrate.OF_KIND)] * illustrate.KINDS,
+        worst=[Worst(row, [("view", view)] * 3)] * illustrate.WORST,
+    )
+    assert write_report(tmp_path / "report.html", content).stat().st_size < 2_000_000
+
+
+def test_a_heat_map_shows_where_and_leaves_the_rest():
+    image = np.full((20, 20, 3), 100, np.uint8)
+    heat = np.zeros((20, 20))
+    heat[:10] = 1
+    found = np.asarray(heated(image, heat))
+    assert (found[10:] == 100).all()
+    assert (found[:10] != 100).any(-1).all()
+
+
+def test_what_cannot_be_read_has_no_thumbnail(tmp_path):
+    assert thumbnail(tmp_path / "gone.jpg") is None
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    assert thumbnail(tmp_path / "broken.jpg") is None
