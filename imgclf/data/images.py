@@ -103,7 +103,7 @@ def _decode(path: Path, at_least: int | None) -> Image.Image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels: more than the limit of {MAX_PIXELS:,}")
         if at_least and image.format in ("JPEG", "MPO"):
-            image.draft("RGB", _draft_size(image.size, at_least))
+            image.draft("RGB", draft_size(image.size, at_least))
         image.load()
         ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies what is upright already
         return to_rgb(image)
@@ -167,7 +167,7 @@ def squared(image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, fl
     return Image.fromarray(np.pad(pixels, (down, across, (0, 0)), mode="reflect" if min(width, height) > 1 else "edge"))
 
 
-def _draft_size(full: tuple[int, int], at_least: int) -> tuple[int, int]:
+def draft_size(full: tuple[int, int], at_least: int) -> tuple[int, int]:
     """The size to ask the JPEG decoder for: it answers with the smallest n/8 of the image that is not below."""
     short = min(full)
     return (-(-full[0] * at_least // short), -(-full[1] * at_least // short)) if at_least < short else full

@@ -1,12 +1,14 @@
 """From a data set to fastai ``DataLoaders``: one ``DataBlock``, with presizing."""
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 from fastai.vision.all import (
+    Callback,
     CategoryBlock,
     DataBlock,
     DataLoaders,
@@ -19,9 +21,10 @@ from fastai.vision.all import (
 )
 
 from imgclf import ranks
-from imgclf.data import balance, channels, shared_memory
+from imgclf.data import balance, channels, image_cache, shared_memory
 from imgclf.data.balance import Balance
 from imgclf.data.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from imgclf.data.inspection import FileCheck
 from imgclf.data.placed import PlacedLoader
 from imgclf.data.presize import Fused, OpenImage, TrainOnly, transforms
 from imgclf.data.samples import Sample
@@ -41,7 +44,7 @@ LARGEST_BATCH, SMALLEST_BATCH, ENOUGH_STEPS = 64, 8, 15
 class Loaders:
     """``DataLoaders`` with what was decided for them.
 
-    ``batch_size`` is that of each process; ``notes`` are for the user.
+    ``batch_size`` is that of each process; ``notes`` are for the user, and so is ``warning``, if there is one.
     """
 
     dls: DataLoaders
@@ -50,6 +53,7 @@ class Loaders:
     workers: int
     balance: Balance
     notes: list[str]
+    warning: str = ""
 
 
 class SamplePath:
@@ -132,7 +136,12 @@ def source(dataset: Dataset) -> list[Sample]:
 
 
 def build(
-    cfg: Config, dataset: Dataset, device: torch.device, pretrained: bool = True, stats: Stats = IMAGENET
+    cfg: Config,
+    dataset: Dataset,
+    device: torch.device,
+    pretrained: bool = True,
+    stats: Stats = IMAGENET,
+    checks: Sequence[FileCheck] = (),
 ) -> Loaders:
     """DataLoaders for training and validation.
 
@@ -142,11 +151,13 @@ def build(
     Args:
         pretrained: Whether the model's body is: `data.channels: auto` then stays with RGB.
         stats: Mean and deviation that the model's weights expect.
+        checks: What is known of the files: only images known so can be kept in a cache (`data.cache`).
     """
     n_channels, why = channels.resolve(cfg, dataset, pretrained)
     preprocess = preprocess_record(cfg, n_channels, stats)
     batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train), ranks.world())
-    workers, room = _workers(cfg, preprocess, batch_size * n_channels * sides(cfg)[1] ** 2)
+    batch = batch_size * n_channels * sides(cfg)[1] ** 2
+    workers, room = _workers(cfg, preprocess, batch)
     dls = data_block(cfg, dataset, preprocess).dataloaders(
         source(dataset),
         dl_type=PlacedLoader,
@@ -157,9 +168,30 @@ def build(
     )
     balanced = balance.resolve(cfg, dataset.train, dataset.classes, dataset.multi_label)
     dls.train.weights = balanced.sample_weights(dataset.train)
+    opener = image_opener(dls)
+    cached = image_cache.resolve(cfg, dataset, checks, opener.forms, workers, batch)
+    opener.cache = cached.cache
     dls.path = dataset.root  # where fastai would write; nothing of ours lets it
-    notes = [why, balanced.note, *(text for text in (note, room) if text)]
-    return Loaders(dls, preprocess, batch_size, workers, balanced, notes)
+    notes = [why, balanced.note, *(text for text in (note, room, cached.note) if text)]
+    return Loaders(dls, preprocess, batch_size, workers, balanced, notes, cached.warning)
+
+
+def image_opener(dls: DataLoaders) -> OpenImage:
+    """The step that all the loaders open image files with."""
+    return next(tfm for tfm in dls.train.dataset.tls[0].tfms.fs if isinstance(tfm, OpenImage))
+
+
+class TellTrouble(Callback):
+    """Tell once, at the end of an epoch, when the cache of images gave up."""
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        self.tell = tell
+
+    def after_epoch(self) -> None:
+        cache = image_opener(self.dls).cache
+        if cache is not None and cache.store.trouble:
+            self.tell(f"cache: {cache.store.trouble}; every image that is not there is decoded anew")
+            self.tell = str
 
 
 def choose_batch_size(wanted: int | str, n_train: int, processes: int = 1) -> tuple[int, str]:

@@ -27,7 +27,9 @@ from fastai.vision.all import (
 )
 from PIL import Image
 
+from imgclf.data.forms import Detail, Fitted
 from imgclf.data.geometry import Geometry, Lighting, scale
+from imgclf.data.image_cache import ImageCache
 from imgclf.data.images import Preprocess, decode, resize, squared
 from imgclf.schema import Config
 
@@ -35,19 +37,31 @@ PIXELS_IN_ONE = 1.25  # of the image, along each side of a pixel of the result: 
 
 
 class OpenImage(RandTransform):
-    """A path to an upright RGB ``PILImage``, decoded no finer than what follows needs."""
+    """A path to an upright RGB ``PILImage``, decoded no finer than what follows needs; from the cache, if it is there.
+
+    With a cache a validation image comes at its final size, which the step that follows leaves as it is.
+    """
 
     split_idx, order = None, 0
 
     def __init__(self, step: "Presize | Fused", preprocess: Preprocess) -> None:
         super().__init__()
         self.step, self.preprocess = step, preprocess
+        self.cache: ImageCache | None = None
+
+    @property
+    def forms(self) -> tuple[Detail, Fitted]:
+        """What is made of a training image, and of any other."""
+        return Detail(self.step.detail, isinstance(self.step, Fused)), Fitted.of(self.preprocess)
 
     def before_call(self, b: Any, split_idx: int | None) -> None:
-        self.do, self.at_least = True, self.preprocess.decode_pixels if split_idx else self.step.detail
+        self.do, self.form = True, self.forms[1 if split_idx else 0]
 
     def encodes(self, path: Path) -> PILImage:
-        return PILImage(decode(path, self.at_least))
+        if self.cache is not None:
+            return PILImage(self.cache.image(path, self.form))
+        whole = isinstance(self.form, Fitted)
+        return PILImage(decode(path, self.preprocess.decode_pixels) if whole else self.form.make(path))
 
 
 class Presize(RandTransform):

@@ -95,6 +95,14 @@ class DataConfig(Section):
     workers: Annotated[int, Field(strict=True, ge=0)] | Literal["auto"] = Field(
         "auto", description="processes that decode images; auto: one a core, at most 8, none for tiny images"
     )
+    cache: Literal["none", "ram", "disk"] = Field(
+        "none",
+        description="keep decoded images, so that epochs after the first do not decode them again: ram, for this run; "
+        "disk, in the user's cache folder, for later runs too. The pixels stay the same, bit for bit",
+    )
+    cache_gb: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="cache: the most it may hold, GB; on disk the files unused for longest make room"
+    )
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "DataConfig":

@@ -15,6 +15,8 @@ from imgclf.workflow.train import TrainResult, go, listen, logged
 # What may differ when a run goes on. None of them changes what is computed, but for another kind of device, and
 # train.on_nan where a run without it would have ended.
 MAY_CHANGE = (
+    "data.cache",
+    "data.cache_gb",
     "data.path",
     "data.workers",
     "offline",

@@ -159,7 +159,7 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     terminal.warn(found.note) if found.loud else terminal.note(f"model: {arch.name}, {found.note}")
     seeding.seed(cfg, "build")
     stats = (arch.mean, arch.std) if found.pretrained else loaders.IMAGENET
-    made = loaders.build(cfg, data.dataset, hardware.device, found.pretrained, stats)
+    made = loaders.build(cfg, data.dataset, hardware.device, found.pretrained, stats, data.checks)
     about_size = arch.check(made.preprocess, found.pretrained)
     phases, _ = plan.schedule(cfg, found.pretrained, plan.wants_probe(cfg, found.pretrained))
     hardware = devices.for_size(hardware, min((made.preprocess.size, *(s for phase in phases for s in phase.sizes))))
@@ -169,5 +169,8 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
         learn.probe.found = terminal.note
     for note in [*made.notes, *about_size, *notes]:
         terminal.note(note)
+    if made.warning:
+        terminal.warn(made.warning)
+    learn.add_cb(loaders.TellTrouble(terminal.warn))
     learn.add_cbs(together.callbacks(hardware.device))
     return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal)

@@ -21,13 +21,13 @@ STAGES = "train.stages=[{epochs: 1, freeze_to: -1, lr: 2e-3}, {epochs: 1, freeze
 
 # Each setting occurs once; those that do not touch each other share a run.
 TOGETHER = {
-    "flat_cos, mixup, ema, one channel": [
+    "flat_cos, mixup, ema, one channel, images on disk": [
         *LR, "-e", "2", "--set", "train.schedule=flat_cos", "--set", "augment.mixup=0.4", "--set", "train.ema=0.8",
-        "--set", "data.channels=1",
+        "--set", "data.channels=1", "--set", "data.cache=disk",
     ],
-    "staged, accumulate, cutmix, clip": [
+    "staged, accumulate, cutmix, clip, images in memory": [
         "--set", "train.schedule=staged", "--set", STAGES, "--set", "train.accumulate=2", "--set", "augment.cutmix=1.0",
-        "--set", "train.clip=0.5",
+        "--set", "train.clip=0.5", "--set", "data.cache=ram",
     ],
     "lr auto twice, patience, sampler, erase, ema": [
         "--lr", "auto", "-e", "1", "--freeze-epochs", "1", "--set", "train.patience=1", "--set", "data.balance=sampler",

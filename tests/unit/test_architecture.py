@@ -46,6 +46,7 @@ LIGHT = [
             "split",
             "checks",
             *("alike", "cache", "facts", "inspection", "leaks", "near", "reasons", "scan_cache", "survey"),
+            *("block", "forms", "image_cache", "image_disk", "image_ram"),
             "images",
             "channels",
             "balance",

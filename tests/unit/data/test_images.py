@@ -208,7 +208,7 @@ def test_the_first_frame_of_an_animation_counts(tmp_path):
 @example(638, 638, 320)  # by rounding down, half of it would have done
 @example(1836, 3000, 460)
 def test_a_draft_is_never_asked_for_less_than_is_needed(width, height, at_least):
-    asked = images._draft_size((width, height), at_least)
+    asked = images.draft_size((width, height), at_least)
     assert min(asked) >= min(at_least, width, height)
     assert asked[0] <= width and asked[1] <= height
 
