@@ -5,25 +5,25 @@
 The pictures are those of `bench_data.py large`, twelve of them, in as many files of their own content as an epoch has
 images. Three pipelines read them in turns (presize 460, size 224, batches of 32, the same workers): `data.cache: none`,
 `ram` and `disk`, the last in a temporary folder. The first epoch of each fills its cache and is told apart. Nothing is
-trained. Prints the median and the quickest of the later epochs, start of the workers included, the milliseconds of
-processor time an image takes in all processes together, and the ratios to `none` within each round.
+trained. Prints median, least and most of the later epochs, start of the workers included, the milliseconds of processor
+time an image takes in all processes together, and the ratios to `none` within each turn.
 """
 
-import argparse
-import json
 import os
-import statistics
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from scripts import bench_data
-from scripts.bench_data import BATCH, MIN_SCALE, PRESIZE, SIZE, epoch, machine
+from scripts import bench_data, benching
+from scripts.bench_data import BATCH, MIN_SCALE, PRESIZE, SIZE, epoch
+from scripts.benching import Figures
 
+GOAL = 3
 KINDS = ("none", "ram", "disk")
 
 
@@ -55,58 +55,39 @@ def loader(files: list[Path], kind: str, workers: int) -> Any:
     data = Dataset(root, ("a", "b"), train=tuple(train), valid=tuple(valid[:0]))
     checks = survey.inspect(root, train)
     made = loaders.build(load_config(None, **settings), data, torch.device("cpu"), checks=checks)
-    print(*(note for note in made.notes if "cache" in note), made.warning, sep="", flush=True)
+    print(*(note for note in made.notes if "data.cache" in note), made.warning, flush=True)
     return made.dls.train
 
 
-def measure(files: list[Path], options: argparse.Namespace) -> dict[str, Any]:
-    loaders = {kind: loader(files, kind, options.workers) for kind in KINDS}
-    first = {kind: epoch(made) for kind, made in loaders.items()}
-    rounds = [{kind: epoch(made) for kind, made in loaders.items()} for _ in range(options.repeats)]
-    return {"images": len(files), "first": first, "rounds": rounds, "ratios": ratios(rounds)}
-
-
-def ratios(rounds: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, list[float]]]:
-    """How many times as many images a second, and how much less processor time, as without a cache; each round's."""
-    return {
-        kind: {
-            "faster": [r[kind]["images_per_second"] / r["none"]["images_per_second"] for r in rounds],
-            "less_work": [r["none"]["processor_ms"] / r[kind]["processor_ms"] for r in rounds],
-        }
-        for kind in KINDS[1:]
-    }
-
-
-def show(row: dict[str, Any]) -> None:
-    print(f"{row['images']} JPEGs of 4000 x 3000 pixels")
-    for kind in KINDS:
-        rates, work = ([r[kind][key] for r in row["rounds"]] for key in ("images_per_second", "processor_ms"))
-        first = row["first"][kind]["images_per_second"]
-        print(
-            f"  {kind}: {statistics.median(rates):6.1f} images/s (most {max(rates):.1f}; first epoch {first:.1f}), "
-            f"{statistics.median(work):5.2f} ms of processor an image (least {min(work):.2f})"
-        )
-    for kind, found in row["ratios"].items():
-        for name, values in found.items():
-            shown = f"{statistics.median(values):.1f} (from {min(values):.1f} to {max(values):.1f})"
-            print(f"  {kind}, {name.replace('_', ' ')}: {shown} times", flush=True)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = benching.parser(__doc__)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
+    n = options.images // BATCH * BATCH
     with tempfile.TemporaryDirectory(prefix="bench-cache-") as folder:
         os.environ["IMGCLF_CACHE"] = str(Path(folder) / "cache")
-        row = measure(make(Path(folder), options.images), options)
-    show(row)
-    if options.json:
-        facts = {"options": vars(options), "machine": machine(), **row}
-        options.json.write_text(json.dumps(facts, indent=1, default=str) + "\n")
+        files = make(Path(folder), n)
+        ways: dict[str, Callable[[], Figures]] = {
+            kind: lambda made=loader(files, kind, options.workers): epoch(made, n)  # type: ignore[misc]
+            for kind in KINDS
+        }
+        first = {kind: way() for kind, way in ways.items()}
+        rounds = benching.turns(ways, options.repeats, "images_per_second", warm_up=0)
+    print(f"{n} JPEGs of 4000 x 3000 pixels an epoch")
+    benching.table([first], "images_per_second", "processor_ms")
+    print("later epochs")
+    benching.table(rounds, "images_per_second", "processor_ms")
+    goals = [
+        benching.goal(f"{what}, {kind} over none", found, GOAL)
+        for kind in KINDS[1:]
+        for what, found in (
+            ("images a second", benching.ratios(rounds, "images_per_second", kind, "none")),
+            ("processor time saved", benching.ratios(rounds, "processor_ms", "none", kind)),
+        )
+    ]
+    benching.write(options, images=n, first=first, rounds=rounds, goals=goals)
 
 
 if __name__ == "__main__":
