@@ -60,6 +60,7 @@ def _register() -> None:
         lrfind,
         predict,
         report,
+        serve,
         train,
         verify,
     )
@@ -73,6 +74,7 @@ def _register() -> None:
         "report": report.report_cli,
         "compare": compare.compare_cli,
         "predict": predict.predict_cli,
+        "serve": serve.serve_cli,
         "export": export.export_cli,
         "verify": verify.verify_cli,
         "import": importing.import_cli,

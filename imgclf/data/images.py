@@ -3,10 +3,11 @@
 ``decode`` and ``Preprocess.fit`` are pure Pillow, so that prediction needs neither fastai nor torch for them.
 """
 
+import io
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -23,6 +24,9 @@ SUFFIXES = frozenset(
         *("bmp", "dib", "tga", "ppm", "pgm", "pbm", "pnm"),
     )
 )
+
+# What bytes from strangers may be. Pillow knows more kinds, and hands some of them (EPS) to programs of the machine.
+FROM_STRANGERS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "JPEG2000", "BMP", "PPM")
 
 ResizeRule = Literal["crop", "pad", "squish"]
 
@@ -67,6 +71,10 @@ class Preprocess:
         """A file as a uint8 array (size, size, 3)."""
         return np.asarray(self.fit(decode(path, at_least=self.decode_pixels)))
 
+    def load_stranger(self, data: bytes, most_pixels: int) -> np.ndarray:
+        """The bytes of a file from the network, as ``load`` reads it from the disk; raises as ``decode`` does."""
+        return np.asarray(self.fit(decode_stranger(data, self.decode_pixels, most_pixels)))
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -86,27 +94,38 @@ def decode(path: Path, at_least: int | None = None) -> Image.Image:
     Raises:
         OSError, ValueError, SyntaxError, MemoryError: for files that cannot be read.
     """
+    return _decode(path, at_least, MAX_PIXELS, None)
+
+
+def decode_stranger(data: bytes, at_least: int, most_pixels: int) -> Image.Image:
+    """Bytes from the network as ``decode`` gives a file: only of the kinds that Pillow reads by itself."""
+    Image.init()  # loads Pillow's plug-ins; which there are depends on how it was built
+    known = [kind for kind in FROM_STRANGERS if kind in Image.OPEN]
+    return _decode(io.BytesIO(data), at_least, most_pixels, known)
+
+
+def _decode(file: Path | BinaryIO, at_least: int | None, most_pixels: int, kinds: list[str] | None) -> Image.Image:
     try:
-        return _decode(path, at_least)
+        with Image.open(file, formats=kinds) as image:
+            return _upright(image, at_least, most_pixels)
     except Image.DecompressionBombError as e:
         # Pillow refuses these before we can measure them, and names a limit of its own.
         n = int((re.findall(r"\d+", str(e)) or ["0"])[0])
-        raise ValueError(f"{n:,} pixels: more than the limit of {MAX_PIXELS:,}") from e
+        raise ValueError(f"{n:,} pixels: more than the limit of {most_pixels:,}") from e
     except (OSError, ValueError, SyntaxError, MemoryError):
         raise
     except Exception as e:  # Pillow's plug-ins leak RuntimeError, struct.error, IndexError … on damaged files
         raise OSError(f"damaged: {e}") from e
 
 
-def _decode(path: Path, at_least: int | None) -> Image.Image:
-    with Image.open(path) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels: more than the limit of {MAX_PIXELS:,}")
-        if at_least and image.format in ("JPEG", "MPO"):
-            image.draft("RGB", draft_size(image.size, at_least))
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies what is upright already
-        return to_rgb(image)
+def _upright(image: Image.Image, at_least: int | None, most_pixels: int) -> Image.Image:
+    if image.width * image.height > most_pixels:
+        raise ValueError(f"{image.width} x {image.height} pixels: more than the limit of {most_pixels:,}")
+    if at_least and image.format in ("JPEG", "MPO"):
+        image.draft("RGB", draft_size(image.size, at_least))
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies what is upright already
+    return to_rgb(image)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

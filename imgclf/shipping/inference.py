@@ -5,9 +5,9 @@ Neither fastai nor, for an ONNX file, torch is imported.
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from imgclf import runs
-from imgclf.data.images import SUFFIXES, Preprocess, decode
-from imgclf.errors import DataError, ModelError, UserError
+from imgclf.data.images import MAX_PIXELS, Preprocess, decode
+from imgclf.errors import ModelError, UserError
 from imgclf.results.abstention import Known, stored, threshold_for
 from imgclf.shipping import graphs, prediction
+from imgclf.shipping.fetch import Address
 from imgclf.shipping.prediction import Prediction
 from imgclf.shipping.record import Task, check_classes, check_task, parse, preprocess_from
+from imgclf.shipping.sources import Source, Unreadable, images_under
 
 if TYPE_CHECKING:
     import torch
+
+__all__ = ["Predictor", "images_under", "load", "named", "reason"]
 
 Format = Literal["bundle", "safetensors"] | graphs.Format
 
@@ -89,7 +93,7 @@ class Predictor:
 
     def predict(
         self,
-        paths: Iterable[Path | str],
+        paths: Iterable[Source | str],
         batch_size: int = 64,
         workers: int | None = None,
         full_decode: bool = False,
@@ -111,32 +115,43 @@ class Predictor:
             yield from (answer.withheld_below(least) for answer in answers)
             return
         workers = workers or min(8, os.cpu_count() or 1)
-        waiting = map(Path, paths)
+        waiting = (Path(path) if isinstance(path, str) else path for path in paths)
         with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-            ahead = deque(pool.submit(self._decode, p, full_decode) for p in islice(waiting, 2 * batch_size))
+            ahead = deque(pool.submit(self._read, p, full_decode) for p in islice(waiting, 2 * batch_size))
             try:
                 while ahead:
                     batch = [ahead.popleft().result() for _ in range(min(batch_size, len(ahead)))]
-                    ahead.extend(pool.submit(self._decode, p, full_decode) for p in islice(waiting, len(batch)))
-                    yield from self._answer(batch)
+                    ahead.extend(pool.submit(self._read, p, full_decode) for p in islice(waiting, len(batch)))
+                    yield from self.answer(batch)
             finally:
                 _cancel(ahead)
 
-    def _decode(self, path: Path, full: bool) -> "tuple[Path, np.ndarray | str]":
+    def _read(self, source: Source, full: bool) -> "tuple[Source, np.ndarray | str]":
         try:
-            return path, np.asarray(self.preprocess.fit(decode(path))) if full else self.preprocess.load(path)
+            if isinstance(source, Unreadable):
+                return source, source.reason
+            if isinstance(source, Address):
+                return source, self.preprocess.load_stranger(source.fetch(), MAX_PIXELS)
+            return source, np.asarray(self.preprocess.fit(decode(source))) if full else self.preprocess.load(source)
         except Exception as e:  # Pillow's plug-ins raise almost anything on broken files; the row says what
-            return path, _reason(e)
+            return source, reason(e)
 
-    def _answer(self, batch: "list[tuple[Path, np.ndarray | str]]") -> Iterator[Prediction]:
+    def answer(self, batch: "Sequence[tuple[Source, np.ndarray | str]]") -> Iterator[Prediction]:
+        """The answers for images that have been read already: (S, S, 3) uint8 RGB each, or why there is none."""
         images = [image for _, image in batch if not isinstance(image, str)]
         logits = self.logits(np.stack(images)) if images else np.zeros((0, len(self.classes)), np.float32)
         answers = iter(zip(prediction.calibrated(logits, self.temperature, self.task), logits, strict=True))
-        for path, image in batch:
+        for source, image in batch:
             if isinstance(image, str):
-                yield Prediction(path, error=image)
+                yield named(Prediction(Path(str(source)), error=image), source)
             else:
-                yield prediction.answer(path, *next(answers), self.classes, self.thresholds)
+                made = prediction.answer(Path(str(source)), *next(answers), self.classes, self.thresholds)
+                yield named(made, source)
+
+
+def named(made: Prediction, source: Source) -> Prediction:
+    """The answer under its source's own words, where that is no path: ``Path`` would turn ``//`` into ``/``."""
+    return made if isinstance(source, Path) else replace(made, name=str(source))
 
 
 def load(model: str | Path, device: str = "cpu", trust: bool = False) -> Predictor:
@@ -169,38 +184,12 @@ def load(model: str | Path, device: str = "cpu", trust: bool = False) -> Predict
     raise ModelError(f"{path} is not a model imgclf can use", FORMS)
 
 
-def images_under(paths: Iterable[Path | str]) -> list[Path]:
-    """The image files meant by ``paths``: a folder stands for all images below it, sorted; a file for itself.
-
-    In folders, hidden files and folders and files without an image's suffix are passed over; a file that is named is
-    kept whatever its suffix. The list is empty if the folders hold no images.
-
-    Raises:
-        DataError: for a path that does not exist.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            found += sorted(_walk(path))
-        elif path.exists():
-            found.append(path)
-        else:
-            raise DataError(f"there is no file or folder {path}")
-    return found
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for here, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(here, n) for n in files if not n.startswith(".") and Path(n).suffix.lower() in SUFFIXES)
-
-
 def _cancel(futures: "Iterable[Future[Any]]") -> None:
     for future in futures:
         future.cancel()
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Why a file could not be read, in a line, without the path (the row has it)."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

@@ -21,6 +21,7 @@ class Prediction:
     Attributes:
         label: The most probable class; None if an image may have several labels.
         prob: The highest probability.
+        name: What to call it where it comes from no file, such as its address; None: its path.
         abstained: Whether the answer is withheld, ``label`` then being ``unknown``; None where nobody asked for it.
         labels: If an image may have several labels: those that reach their threshold, the most probable first.
     """
@@ -33,6 +34,7 @@ class Prediction:
     error: str | None = None
     labels: tuple[str, ...] | None = None
     abstained: bool | None = None
+    name: str | None = None
 
     def to_row(self, classes: tuple[str, ...], top_k: int | None = None) -> dict[str, Any]:
         """Plain values: ``{"path", "label", "prob", "probs": {class: p}}``, or ``{"path", "error"}``.
@@ -42,13 +44,14 @@ class Prediction:
         Args:
             top_k: How many classes to keep in ``probs``; None: all.
         """
+        path = self.name or str(self.path)
         if self.probs is None:
-            return {"path": str(self.path), "error": self.error}
+            return {"path": path, "error": self.error}
         best = np.argsort(-self.probs, kind="stable")[:top_k]
         probs = {classes[i]: float(self.probs[i]) for i in best}
         if self.labels is not None:
-            return {"path": str(self.path), "labels": list(self.labels), "probs": probs}
-        row = {"path": str(self.path), "label": self.label, "prob": self.prob, "probs": probs}
+            return {"path": path, "labels": list(self.labels), "probs": probs}
+        row = {"path": path, "label": self.label, "prob": self.prob, "probs": probs}
         return row if self.abstained is None else {**row, "abstained": self.abstained}
 
     def withheld_below(self, threshold: float) -> "Prediction":

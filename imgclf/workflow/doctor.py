@@ -15,6 +15,7 @@ from imgclf.workflow.trackers import TRACKERS
 EXTRAS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "parquet": ("pyarrow",),
+    "serve": ("starlette", "uvicorn", "python_multipart"),
     "timm": ("timm",),
     "distributed": ("accelerate",),
     **{name: modules for name, (_, modules) in TRACKERS.items()},

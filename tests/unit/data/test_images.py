@@ -275,10 +275,10 @@ def test_a_damaged_file_raises_nothing_but_what_is_promised(tmp_path_factory, fo
 
 @pytest.mark.parametrize("error", [RuntimeError("x"), IndexError("x"), KeyError("x"), AttributeError("x")])
 def test_whatever_a_plug_in_raises_becomes_an_oserror(tmp_path, monkeypatch, error):
-    def broken(path, at_least):
+    def broken(path, formats=None):
         raise error
 
-    monkeypatch.setattr(images, "_decode", broken)
+    monkeypatch.setattr(Image, "open", broken)
     with pytest.raises(OSError, match="damaged"):
         decode(tmp_path / "a.png")
 

@@ -1,0 +1,1 @@
+"""A model behind HTTP: a page and a JSON interface, with limits on everything a stranger sends."""
