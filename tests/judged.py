@@ -55,7 +55,8 @@ def run_of(data: Path, runs_dir: Path, name: str = "mine") -> Path:
         data=made,
         loaders=SimpleNamespace(balance=weights, preprocess=preprocess),
         arch=SimpleNamespace(name="resnet18"),
-        weights=SimpleNamespace(note="solved"),
+        weights=SimpleNamespace(note="solved", pretrained=False),
+        cfg=cfg,
         hardware=SimpleNamespace(device="cpu"),
     )
     fitted = SimpleNamespace(rows=[], best=None, interrupted=False, images_per_second=1.0)

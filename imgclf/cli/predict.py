@@ -64,6 +64,7 @@ def predict_cli(
         terminal.note(
             f"answers below probability {least:.4f} are 'unknown': of the others, on images like those of validation, "
             f"at most {rate:g} are wrong (with 95 % confidence)"
+            + ("; so are images unlike those" if predictor.familiar else "")
         )
     files = inference.images_under(paths)
     if not files:
@@ -102,6 +103,9 @@ def _write(predictor: "Predictor", rows: Iterator[dict[str, Any]], form: str, te
     several = predictor.task == "multi"
     heads = ["file", "labels", "then"] if several else ["file", "label", "prob", "then"]
     cells = [_cells_of_several(row) if several else _cells(row) for row in everything]
+    if any(row.get("unlike") for row in everything):
+        heads.append("")
+        cells = [[*cell, _mark(row)] for cell, row in zip(cells, everything, strict=True)]
     terminal.result(None, table(None, heads, cells))
     return sum("error" in row for row in everything)
 
@@ -116,14 +120,20 @@ def _write_csv(predictor: "Predictor", rows: Iterator[dict[str, Any]]) -> int:
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     several = predictor.task == "multi"
-    writer.writerow(["path", *(["labels"] if several else ["label", "prob"]), "error", *predictor.classes])
+    known = ["unlike", "distance"] if predictor.familiar else []
+    writer.writerow(["path", *(["labels"] if several else ["label", "prob"]), *known, "error", *predictor.classes])
     bad = 0
     for row in rows:
         probs = row.get("probs", {})
         found = [join(row.get("labels", ()))] if several else [row.get("label"), row.get("prob")]
+        found += [row.get(key) for key in known]
         writer.writerow([row["path"], *found, row.get("error"), *(probs.get(name) for name in predictor.classes)])
         bad += "error" in row
     return bad
+
+
+def _mark(row: dict[str, Any]) -> str:
+    return f"unlike the training images ({row['distance']:.2f})" if row.get("unlike") else ""
 
 
 def _cells(row: dict[str, Any]) -> list[Any]:

@@ -85,6 +85,7 @@ def _unfinished(reference: str, runs_dir: Path, name: str | None, dry_run: bool)
 
 
 def _human(result: Any) -> str:
+    from imgclf.results import beside
     from imgclf.results.phases import sentence
     from imgclf.results.tables import headline
 
@@ -93,6 +94,8 @@ def _human(result: Any) -> str:
     return "\n".join(
         [
             headline(result.evaluation).plain,
+            *beside.baselines(result.evaluation.baselines),
+            *beside.more_images(result.evaluation.learning_curve),
             f"best epoch: {best['phase']} {best['epoch']}; {result.seconds:.0f} s in all{speed}",
             *([sentence(result.unfreezing)] if result.unfreezing else []),
             f"model and report: {run} (open {run / 'report.html'})",

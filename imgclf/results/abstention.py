@@ -67,21 +67,24 @@ class Abstention:
         rate: As asked for.
         chosen_here: Whether the threshold was chosen on these images; else it is the one in the model's record.
         reached: Whether there is a threshold for that rate; if not, ``choice`` is the best there is.
+        unlike: How many of the answers ``choice`` gives are withheld all the same, as the images are unlike those the
+            model knows; None where it cannot tell.
     """
 
     rate: float
     chosen_here: bool
     reached: bool
     choice: Choice
+    unlike: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """``{"rate", "reached", "chosen_on", "threshold", "threshold_rate", "error", "coverage"}``."""
+        """``{"rate", "reached", "chosen_on", "threshold", "threshold_rate", "error", "coverage", "unlike"}``."""
         plain = self.choice.to_dict()
         return {
             "rate": self.rate, "reached": self.reached,
             "chosen_on": "these images" if self.chosen_here else "the validation images",
             "threshold": plain["threshold"], "threshold_rate": plain["rate"],
-            "error": plain["error"], "coverage": plain["coverage"],
+            "error": plain["error"], "coverage": plain["coverage"], "unlike": self.unlike,
         }  # fmt: skip
 
 

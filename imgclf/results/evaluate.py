@@ -13,7 +13,9 @@ from imgclf.results.metrics import Interval
 
 MOST_CONFUSION = 1000  # classes
 # In the JSON where there are more than five classes, or where they were asked for.
-IF_THERE = frozenset(["top5_accuracy", "top_k_accuracy", "abstention", "cross_fit"])
+IF_THERE = frozenset(
+    ["top5_accuracy", "top_k_accuracy", "abstention", "cross_fit", "unlike", "baselines", "learning_curve"]
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Predictions:
             calibration is then unknown.
         task: ``multi`` with several labels an image.
         thresholds: With several labels: the probability from which on each label is given; None: 0.5 each.
+        features: (N, F) what the body says, pooled, where it was asked for.
+        distances: (N,) how far each image lies from those the model knows: above 1 it is unlike them; None where the
+            model cannot tell.
     """
 
     paths: tuple[str, ...]
@@ -39,6 +44,8 @@ class Predictions:
     temperature: float | None
     task: Literal["single", "multi"] = "single"
     thresholds: tuple[float, ...] | None = None
+    features: np.ndarray | None = None
+    distances: np.ndarray | None = None
 
     @property
     def probs(self) -> np.ndarray:
@@ -55,6 +62,8 @@ class Evaluation:
     mean cross-entropy in nats of the plain logits, as in training; ``loss`` and ``prob`` of ``top_losses``
     are calibrated. Accuracies are the same either way: a temperature changes no ranking.
     ``confusion`` is None with more than ``MOST_CONFUSION`` classes: it grows with their square.
+    ``unlike`` is what ``results.unlike.summary`` says; ``baselines`` and ``learning_curve`` are of a run's validation
+    images.
     """
 
     n: int
@@ -76,6 +85,9 @@ class Evaluation:
     top_k_accuracy: tuple[int, Interval] | None = None
     abstention: Abstention | None = None
     cross_fit: Any = None
+    unlike: dict[str, Any] | None = None
+    baselines: dict[str, Any] | None = None
+    learning_curve: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values; those ``IF_THERE`` only where there is something to say."""

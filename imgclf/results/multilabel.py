@@ -50,13 +50,17 @@ class MultiEvaluation:
     top_losses: list[dict[str, Any]]
     warnings: list[str]
     cross_fit: Any = None
+    unlike: dict[str, Any] | None = None
+    baselines: dict[str, Any] | None = None
+    learning_curve: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values, ``mean_ap`` as ``mAP``; null where there is no number."""
         fields = {("mAP" if key == "mean_ap" else key): value for key, value in asdict(self).items()}
-        asked = fields.pop("cross_fit")
-        fields |= {} if asked is None else {"cross_fit": self.cross_fit.to_dict()}
-        return dict(finite(fields))
+        if self.cross_fit is not None:
+            fields["cross_fit"] = self.cross_fit.to_dict()
+        optional = ("cross_fit", "unlike", "baselines", "learning_curve")
+        return dict(finite({key: v for key, v in fields.items() if key not in optional or v is not None}))
 
 
 def evaluate(predictions: "Predictions", top_losses: int) -> MultiEvaluation:

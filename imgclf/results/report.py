@@ -6,6 +6,7 @@ from pathlib import Path
 from imgclf.results.page import write_page
 from imgclf.results.sections import (
     again,
+    baselines,
     calibration,
     changes,
     classes,
@@ -31,8 +32,11 @@ SECTIONS: tuple[Callable[[Content], str], ...] = (
     worst.confused,
     worst.losses,
     classes.section,
+    baselines.section,
+    baselines.more_images,
     calibration.section,
     slices.section,
+    baselines.unlike,
     pictures.section,
     data.section,
     changes.section,

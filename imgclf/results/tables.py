@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imgclf.console import cell, table
+from imgclf.results import beside
 from imgclf.results.abstention import Abstention, sentence
 from imgclf.results.crossfit import STILL, CrossFit
 from imgclf.results.evaluate import Evaluation
@@ -27,6 +28,7 @@ def evaluation_tables(evaluation: Evaluation | MultiEvaluation) -> Group:
         headline(evaluation),
         _labels(evaluation.per_class) if several else _classes(evaluation.per_class),
         _cross_fitted(evaluation.cross_fit),
+        _beside(evaluation),
         None if isinstance(evaluation, MultiEvaluation) else _abstaining(evaluation.abstention),
         None if isinstance(evaluation, MultiEvaluation) else _confused(evaluation.most_confused),
         _top_losses(evaluation.top_losses),
@@ -149,6 +151,16 @@ def _cross_fitted(found: CrossFit | None) -> RenderableType | None:
     return Group(made, Text(f"{STILL} Temperatures: {temperatures}."))
 
 
+def _beside(evaluation: Evaluation | MultiEvaluation) -> RenderableType | None:
+    """What the model has to beat, whether more images would help, and images unlike its own."""
+    lines = [
+        *beside.baselines(evaluation.baselines),
+        *beside.more_images(evaluation.learning_curve),
+        *beside.unlike_images(evaluation.unlike),
+    ]
+    return Group(*map(Text, lines)) if lines else None
+
+
 def _plain_or_interval(figure: Interval | float) -> str:
     return with_interval(figure) if isinstance(figure, Interval) else _figure(figure)
 
@@ -162,7 +174,8 @@ def _abstaining(found: Abstention | None) -> RenderableType | None:
     which = (
         f"--abstain {found.rate:g}, {where}" if found.reached else f"--abstain {found.rate:g} is out of reach; the best"
     )
-    return Text(f"{which}: {sentence(found.choice)}")
+    more = f"; {found.unlike} of these answers withheld, as the images are unlike those known" if found.unlike else ""
+    return Text(f"{which}: {sentence(found.choice)}{more}")
 
 
 def _confused(pairs: list[dict[str, Any]]) -> RenderableType | None:

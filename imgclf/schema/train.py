@@ -125,6 +125,12 @@ class TrainConfig(Section):
         description="when the loss or the weights become NaN or infinite. stop: end the run at its last good state; "
         "retry: go back to the last good checkpoint and on at half the learning rates, at most three times",
     )
+    baselines: Bool = Field(
+        True,
+        description="at the end, judge simple classifiers on the features of the pretrained body too (what fine-tuning "
+        "bought), and whether more images would help: seconds after the probe, else one more pass over at most 10,000 "
+        "training images and the validation images; without pretrained weights there is nothing to judge",
+    )
     patience: Annotated[int, Field(strict=True, ge=1)] | None = Field(
         None, description="stop after so many epochs without a better one, counted over all phases; null: never"
     )

@@ -9,6 +9,7 @@ from string import Template
 from typing import Any
 
 from imgclf import runs
+from imgclf.results.baselines import NAMES
 from imgclf.results.metrics import FEW_IMAGES, wilson
 from imgclf.shipping import layers
 from imgclf.shipping.record import Record
@@ -163,6 +164,18 @@ def _figures(report: dict[str, Any]) -> list[list[str]]:
             rows.append([name, f"{value['value']:.1%}", f"{value['low']:.1%} to {value['high']:.1%}"])
         elif isinstance(value, float):
             rows.append([name, f"{value:.3f}", "–"])
+    return rows + _probes(report)
+
+
+def _probes(report: dict[str, Any]) -> list[list[str]]:
+    """What simple classifiers on the features of the body reach, as it was before training."""
+    found = (report.get("baselines") or {}).get("probe") or {}
+    rows = []
+    for key, name in NAMES.items():
+        if key in found:
+            a = found[key]["accuracy"]
+            what = f"to compare with: {name} on frozen features"
+            rows.append([what, f"{a['value']:.1%}", f"{a['low']:.1%} to {a['high']:.1%}"])
     return rows
 
 

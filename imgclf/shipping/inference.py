@@ -17,7 +17,9 @@ import numpy as np
 from imgclf import runs
 from imgclf.data.images import MAX_PIXELS, Preprocess, decode
 from imgclf.errors import ModelError, UserError
+from imgclf.results import unlike
 from imgclf.results.abstention import Known, stored, threshold_for
+from imgclf.results.unlike import Familiar
 from imgclf.shipping import graphs, prediction
 from imgclf.shipping.fetch import Address
 from imgclf.shipping.prediction import Prediction
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Predictor", "images_under", "load", "named", "reason"]
 
 Format = Literal["bundle", "safetensors"] | graphs.Format
+Seen = tuple[np.ndarray, np.ndarray | None]  # logits (N, C), and what the body says, pooled (N, F)
 
 FORMS = (
     f"models are: a run folder or bundle folder (it holds {runs.WEIGHTS}), "
@@ -50,6 +53,8 @@ class Predictor:
         thresholds: For ``multi`` the least probability of each class at which an image has that label; else None.
         abstention: Rates of wrong answers, rising, each with the least probability of an answer to give.
         network: ``Sequential(body, head)`` behind ``forward``; None for a file that is a finished graph.
+        see: As ``forward``, and of the same pass the body's pooled features (N, F) float32; None for a finished graph.
+        familiar: Where the features of known images lie: what is far from there is unlike them. None: not recorded.
     """
 
     name: str
@@ -62,6 +67,8 @@ class Predictor:
     thresholds: tuple[float, ...] | None = None
     network: "torch.nn.Sequential | None" = field(default=None, repr=False, compare=False)
     abstention: Known = ()
+    see: Callable[[np.ndarray], Seen] | None = field(default=None, repr=False, compare=False)
+    familiar: Familiar | None = field(default=None, repr=False, compare=False)
 
     def least_prob(self, rate: float) -> tuple[float, float]:
         """For at most that rate of wrong answers: the rate recorded, no higher than this, and its least probability.
@@ -80,12 +87,13 @@ class Predictor:
         Raises:
             ValueError: for another shape or type: scaling and normalising are this method's work, not the caller's.
         """
+        self._check(images)
+        return self.forward(images) if len(images) else np.zeros((0, len(self.classes)), np.float32)
+
+    def _check(self, images: np.ndarray) -> None:
         side = self.preprocess.size
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3):
             raise ValueError(f"images must be uint8 (N, {side}, {side}, 3), not {images.dtype} {images.shape}")
-        if len(images) == 0:
-            return np.zeros((0, len(self.classes)), np.float32)
-        return self.forward(images)
 
     def probs(self, images: np.ndarray) -> np.ndarray:
         """(N, S, S, 3) uint8 RGB to (N, C) float32: calibrated; for one label an image each row sums to 1."""
@@ -139,14 +147,25 @@ class Predictor:
     def answer(self, batch: "Sequence[tuple[Source, np.ndarray | str]]") -> Iterator[Prediction]:
         """The answers for images that have been read already: (S, S, 3) uint8 RGB each, or why there is none."""
         images = [image for _, image in batch if not isinstance(image, str)]
-        logits = self.logits(np.stack(images)) if images else np.zeros((0, len(self.classes)), np.float32)
-        answers = iter(zip(prediction.calibrated(logits, self.temperature, self.task), logits, strict=True))
+        seen = iter(self._seen(np.stack(images)) if images else ())
         for source, image in batch:
             if isinstance(image, str):
                 yield named(Prediction(Path(str(source)), error=image), source)
-            else:
-                made = prediction.answer(Path(str(source)), *next(answers), self.classes, self.thresholds)
-                yield named(made, source)
+                continue
+            probs, logits, features, distance = next(seen)
+            made = prediction.answer(Path(str(source)), probs, logits, self.classes, self.thresholds)
+            yield named(replace(made, features=features, distance=distance), source)
+
+    def _seen(self, images: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None, float | None]]:
+        """Probabilities, logits, features and distance of each image."""
+        self._check(images)
+        logits, features = (self.forward(images), None) if self.see is None else self.see(images)
+        nothing = [None] * len(logits)
+        distances: list[float] | list[None] = nothing
+        if features is not None and self.familiar is not None:
+            distances = self.familiar.distances(features).tolist()
+        probs = prediction.calibrated(logits, self.temperature, self.task)
+        return zip(probs, logits, nothing if features is None else features, distances, strict=True)
 
 
 def named(made: Prediction, source: Source) -> Prediction:
@@ -203,15 +222,17 @@ def _from_bundle(path: Path, form: Format, device: str, trust: bool) -> Predicto
     from imgclf.shipping import bundle
 
     net, record = bundle.load(path, trust)
-    forward = _torch_forward(net, record.preprocess, device)
+    see = torch_forward(net, record.preprocess, device)
     name = path.resolve().name
     return Predictor(
-        name, record.classes, record.preprocess, form, record.temperature, forward, record.task, record.cutoffs, net,
-        stored(record.metrics.get("abstention", [])),
+        name, record.classes, record.preprocess, form, record.temperature, lambda images: see(images)[0], record.task,
+        record.cutoffs, net, stored(record.metrics.get("abstention", [])), see,
+        unlike.stored(record.metrics.get("unlike")),
     )  # fmt: skip
 
 
-def _torch_forward(net: "torch.nn.Module", preprocess: Preprocess, device: str) -> Callable[[np.ndarray], np.ndarray]:
+def torch_forward(net: "torch.nn.Sequential", preprocess: Preprocess, device: str) -> Callable[[np.ndarray], Seen]:
+    """uint8 RGB images (N, S, S, 3) to the answers of ``Sequential(body, head)`` and the body's pooled features."""
     import torch
 
     from imgclf.shipping import layers
@@ -220,13 +241,15 @@ def _torch_forward(net: "torch.nn.Module", preprocess: Preprocess, device: str) 
     net = net.to(where).eval()
     mean, std = (torch.tensor(v, device=where).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
 
-    def forward(images: np.ndarray) -> np.ndarray:
+    def see(images: np.ndarray) -> Seen:
         # TF32 (cuDNN's default) would make an image's answer depend on its batch in the third decimal.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             x = layers.model_input(torch.tensor(images, device=where), mean, std)
-            return np.asarray(net(x).float().cpu().numpy())
+            features = net[0](x)
+            pooled = features.flatten(2).mean(2) if features.ndim > 2 else features
+            return net[1](features).float().cpu().numpy(), pooled.float().cpu().numpy()
 
-    return forward
+    return see
 
 
 def _torch_device(name: str) -> "torch.device":

@@ -23,6 +23,9 @@ class Prediction:
         prob: The highest probability.
         name: What to call it where it comes from no file, such as its address; None: its path.
         abstained: Whether the answer is withheld, ``label`` then being ``unknown``; None where nobody asked for it.
+        features: What the body says, pooled (F,); None for a finished graph.
+        distance: How far the image lies from those the model knows: above 1 it is unlike them; None where the model
+            cannot tell.
         labels: If an image may have several labels: those that reach their threshold, the most probable first.
     """
 
@@ -35,11 +38,19 @@ class Prediction:
     labels: tuple[str, ...] | None = None
     abstained: bool | None = None
     name: str | None = None
+    features: np.ndarray | None = None
+    distance: float | None = None
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the image is unlike those the model knows, as far as the model can tell."""
+        return self.distance is not None and self.distance > 1
 
     def to_row(self, classes: tuple[str, ...], top_k: int | None = None) -> dict[str, Any]:
         """Plain values: ``{"path", "label", "prob", "probs": {class: p}}``, or ``{"path", "error"}``.
 
-        The classes come with the most probable first. For several labels: ``{"path", "labels": […], "probs"}``.
+        The classes come with the most probable first. For several labels: ``{"path", "labels": […], "probs"}``. With
+        ``unlike`` and ``distance`` where the model can tell.
 
         Args:
             top_k: How many classes to keep in ``probs``; None: all.
@@ -49,17 +60,21 @@ class Prediction:
             return {"path": path, "error": self.error}
         best = np.argsort(-self.probs, kind="stable")[:top_k]
         probs = {classes[i]: float(self.probs[i]) for i in best}
+        known = {} if self.distance is None else {"unlike": self.unlike, "distance": round(self.distance, 4)}
         if self.labels is not None:
-            return {"path": path, "labels": list(self.labels), "probs": probs}
-        row = {"path": path, "label": self.label, "prob": self.prob, "probs": probs}
+            return {"path": path, "labels": list(self.labels), "probs": probs, **known}
+        row = {"path": path, "label": self.label, "prob": self.prob, "probs": probs, **known}
         return row if self.abstained is None else {**row, "abstained": self.abstained}
 
     def withheld_below(self, threshold: float) -> "Prediction":
-        """The same, labelled ``unknown`` if its probability is below the threshold; ``prob`` and ``probs`` stay."""
+        """The same, labelled ``unknown`` if its probability is below the threshold, or the image unlike those known.
+
+        ``prob`` and ``probs`` stay.
+        """
         if self.prob is None:
             return self
-        below = self.prob < threshold
-        return replace(self, label=UNKNOWN if below else self.label, abstained=below)
+        withheld = self.prob < threshold or self.unlike
+        return replace(self, label=UNKNOWN if withheld else self.label, abstained=withheld)
 
 
 def answer(

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
-from fastai.vision.all import Learner, get_model, maybe_gather
+from fastai.vision.all import Callback, Learner, get_model, maybe_gather
 from torch import Tensor, nn
 
 from imgclf.data.placed import PlacedLoader
+
+MOST_KEPT = 10_000  # images whose features are kept for the judging of a run
 
 
 def before_last(learn: Learner) -> tuple[nn.Module, nn.Linear] | None:
@@ -50,3 +53,45 @@ def extract(
         targets.append(maybe_gather(labels)[:n].cpu())
         seen(i + 1, len(loader))
     return torch.cat(features).as_subclass(Tensor), torch.cat(targets).as_subclass(Tensor)
+
+
+def some(n: int, most: int = MOST_KEPT) -> np.ndarray:
+    """The numbers of at most so many of ``n`` images, rising, drawn at random but always the same."""
+    return np.arange(n) if n <= most else np.sort(np.random.default_rng(0).permutation(n)[:most])
+
+
+class Overhear(Callback):
+    """Keep what the last layer sees of the validation images while they are validated: their features, for nothing.
+
+    Attributes:
+        features: (M, F) float32 in the order of the validation loader; None where they could not be had.
+    """
+
+    features: np.ndarray | None = None
+
+    def before_validate(self) -> None:
+        self.features = None
+        self.batches: list[Tensor] = []
+        self.parts: list[Tensor] = []
+        found = before_last(self.learn)
+        # A compiled network would keep the hook for good.
+        deaf = found is None or getattr(get_model(self.learn.model), "_compiled_call_impl", None) is not None
+        self.hook = None if deaf or found is None else found[1].register_forward_pre_hook(self._hear)
+
+    def _hear(self, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        self.parts.append(given[0].detach().float())
+
+    def after_batch(self) -> None:
+        if self.training or self.hook is None:
+            return
+        heard, self.parts = torch.cat(self.parts).as_subclass(Tensor), []
+        if len(heard) == len(self.xb[0]):  # else memory was short, and the batch was begun again
+            self.batches.append(maybe_gather(heard)[: self.dl.images(self.iter)].cpu())
+
+    def after_validate(self) -> None:
+        if self.hook is None:
+            return
+        self.hook.remove()
+        whole = sum(map(len, self.batches)) == self.dl.n
+        self.features = torch.cat(self.batches).numpy() if whole else None
+        self.batches = []

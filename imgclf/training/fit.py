@@ -127,7 +127,7 @@ def run_phase(learn: Learner, phase: Phase, callbacks: list[Any], epoch: int = 0
     cbs = [start, start.position, Resize(phase.sizes), *callbacks]
     lrs, curve, epochs = list(phase.lrs), phase.curve, phase.epochs - epoch
     if curve.shape == "closed_form":
-        learn.fit(1, lrs, cbs=[*cbs, learn.probe])
+        learn.fit(1, lrs, cbs=[*cbs, learn.probe, learn.probe.overheard])
     elif curve.shape == "flat_cos":
         learn.fit_flat_cos(epochs, lrs, pct_start=curve.pct_start, cbs=cbs)
     else:

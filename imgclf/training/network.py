@@ -70,6 +70,13 @@ def _body(arch: Arch, weights: Weights, channels: int) -> tuple[Any, list[str]]:
     return create_body(model, channels, weights.pretrained, arch.cut), notes
 
 
+def pretrained(arch: Arch, weights: Weights, channels: int) -> nn.Sequential:
+    """The body as it was before any training, on the CPU, and nothing but average pooling behind it."""
+    body, _ = _body(arch, weights, channels)
+    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if getattr(body, "gives_map", True) else []
+    return nn.Sequential(body, nn.Sequential(*pool)).eval()
+
+
 def custom_head(cfg: Config) -> str | None:
     """The import path of what makes the head, if it is not fastai's."""
     return cfg.model.custom_head

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from fastai.vision.all import Callback, Learner
 from torch import Tensor
@@ -21,20 +22,26 @@ class FitHead(Callback):
     Attributes:
         seen: Told batches done and batches in all.
         found: Told what was chosen, in words.
+        kept: Features of training images by their numbers in the training loader, (N, F), and those numbers (N,).
+        overheard: Keeps the features of the validation images.
     """
 
     order = 50  # after whatever prepares an epoch
+    kept: tuple[np.ndarray, np.ndarray] | None = None
 
     def __init__(self, hardware: Hardware, balance: Balance) -> None:
         self.hardware, self.balance = hardware, balance
         self.seen: Callable[[int, int], object] = lambda done, of: None
         self.found: Callable[[str], object] = lambda text: None
+        self.overheard = features.Overhear()
 
     def before_train(self) -> None:
         parts = features.before_last(self.learn)
         assert parts is not None, "the plan has no probe for other heads"
         network, last = parts
         x, y = features.extract(network, unaugmented(self.dls), autocast(self.hardware), self.seen)
+        chosen = features.some(len(x))
+        self.kept = x[chosen].numpy(), chosen
         head = probe.fit_labels(x, y) if y.dim() == 2 else probe.fit(x, y, last.out_features)
         assert head is not None, "the plan has no probe where no class has two images"
         with torch.no_grad():

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from imgclf.errors import UserError
 from imgclf.results import abstention
 from imgclf.results.abstention import Abstention
@@ -82,7 +84,12 @@ def abstaining(raw: Predictions, predictor: Predictor, rate: float, chosen_here:
     Raises:
         ModelError: if the threshold is the model's to say, and it has none.
     """
-    if not chosen_here:
+    if chosen_here:
+        found = abstention.choose_here(raw.probs, raw.targets, rate)
+    else:
         known = predictor.least_prob(rate)
-        return Abstention(rate, False, True, abstention.judged(raw.probs, raw.targets, *known))
-    return abstention.choose_here(raw.probs, raw.targets, rate)
+        found = Abstention(rate, False, True, abstention.judged(raw.probs, raw.targets, *known))
+    if raw.distances is None:
+        return found
+    given = raw.probs.max(1).astype(np.float64) >= found.choice.threshold
+    return replace(found, unlike=int((given & (raw.distances > 1)).sum()))

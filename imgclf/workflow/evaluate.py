@@ -1,5 +1,6 @@
 """Evaluate a model on labelled images: its own validation split, or other data."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from imgclf.console import Terminal, finite
 from imgclf.data import balance, changes, scan, split
 from imgclf.data.samples import Sample, Samples
 from imgclf.errors import DataError, ModelError, UserError, did_you_mean
-from imgclf.results import abstention
+from imgclf.results import abstention, unlike
 from imgclf.results.chosen import sentences
 from imgclf.results.evaluate import Evaluation, Predictions
 from imgclf.results.evaluate import evaluate as figures
@@ -72,8 +73,29 @@ def evaluate(
     raw = predict(predictor, root, chosen, terminal, batch_size)
     found = figures(raw)
     found = replace(found, warnings=[*sentences(own_part, raw.task), *found.warnings])
+    found = _with_unlike(found, raw, predictor, own_part == "valid")
     found = asked.answer(found, raw, predictor, own_part == "valid")
-    return found if run is None else _with_training(found, run)
+    return found if run is None else _with_run(found, run, own_part)
+
+
+def _with_unlike(found: Figures, raw: Predictions, predictor: Predictor, own: bool) -> Figures:
+    """The figures, and how many images are unlike those the model knows, if it can tell."""
+    if raw.distances is None or predictor.familiar is None:
+        return found
+    made = unlike.summary(raw.distances, raw.paths, predictor.familiar, own)
+    return replace(found, unlike=made, warnings=[*unlike.warning(made), *found.warnings])
+
+
+def _with_run(found: Figures, run: Path, part: str | None) -> Figures:
+    """The figures beside what the run's files tell; of the baselines what its own validation images gave."""
+    found = _with_training(found, run)
+    if part != "valid":
+        return found
+    try:
+        known = json.loads((run / runs.EVAL_REPORT).read_text(encoding="utf-8"))
+        return replace(found, **{key: known[key] for key in ("baselines", "learning_curve") if key in known})
+    except (OSError, ValueError, TypeError):  # a run of a bundle alone, or of another version
+        return found
 
 
 def _with_training(found: Figures, run: Path) -> Figures:
@@ -116,14 +138,22 @@ def own_samples(run: Path, part: str) -> tuple[Path, tuple[Sample, ...]]:
 
 
 def predict(
-    predictor: Predictor, root: Path, chosen: Sequence[Sample], terminal: Terminal, batch_size: int = 64
+    predictor: Predictor,
+    root: Path,
+    chosen: Sequence[Sample],
+    terminal: Terminal,
+    batch_size: int = 64,
+    features: bool = False,
 ) -> Predictions:
     """The model's logits for labelled images. Unreadable ones are left out and named.
+
+    Args:
+        features: Keep what the body says of each image too.
 
     Raises:
         DataError: if none can be read.
     """
-    kept, logits = [], []
+    kept, given = [], []
     with terminal.progress("evaluating", len(chosen)) as step:
         answers = predictor.predict((root / s.path for s in chosen), batch_size)
         for sample, answer in zip(chosen, answers, strict=True):
@@ -132,13 +162,19 @@ def predict(
                 terminal.warn(f"left out {sample.path}: {answer.error}")
                 continue
             kept.append(sample)
-            logits.append(answer.logits)
+            given.append(answer if features else replace(answer, features=None, probs=None))
     if not kept:
         raise DataError(f"none of the {len(chosen)} images under {root} can be read")
     return Predictions(
-        tuple(s.path for s in kept), np.stack(logits), targets(predictor, kept), predictor.classes,
-        predictor.temperature, predictor.task, predictor.thresholds,
+        tuple(s.path for s in kept), np.stack([a.logits for a in given if a.logits is not None]),
+        targets(predictor, kept), predictor.classes, predictor.temperature, predictor.task, predictor.thresholds,
+        _all_or_none([a.features for a in given]), _all_or_none([a.distance for a in given]),
     )  # fmt: skip
+
+
+def _all_or_none(values: Sequence[Any]) -> np.ndarray | None:
+    """The values as an array, unless the model has none."""
+    return None if any(value is None for value in values) else np.array(values)
 
 
 def targets(predictor: Predictor, labelled: Sequence[Sample]) -> np.ndarray:
@@ -160,9 +196,11 @@ def ranked(raw: Predictions, n: int) -> list[dict[str, Any]]:
     return figures(raw, n).top_losses
 
 
-def recorded(predictions: Predictions, found: Figures) -> dict[str, Any]:
+def recorded(predictions: Predictions, found: Figures, familiar: unlike.Familiar | None) -> dict[str, Any]:
     """What the bundle's record says of the model's worth, and from which probabilities on it may answer."""
     worth = {"accuracy": found.accuracy.to_dict(), "error_rate": found.error_rate, "ece": found.ece_after}
+    if familiar is not None:
+        worth["unlike"] = familiar.to_dict()
     if predictions.task == "multi":
         return worth
     known = abstention.choices(predictions.probs, predictions.targets)

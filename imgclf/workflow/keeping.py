@@ -9,8 +9,9 @@ from fastai.torch_core import get_model
 
 from imgclf import runs
 from imgclf.console import Terminal
-from imgclf.results import abstention, answers, calibration, chosen, metrics, plots, thresholds
+from imgclf.results import abstention, answers, calibration, chosen, metrics, plots, thresholds, unlike
 from imgclf.results.evaluate import Evaluation, Predictions
+from imgclf.results.learning_curve_plot import learning_curve_plot
 from imgclf.results.multilabel import MultiEvaluation
 from imgclf.results.risk_plot import risk_coverage_plot
 from imgclf.runs import Run
@@ -18,7 +19,7 @@ from imgclf.shipping import bundle, card, inference, layers
 from imgclf.shipping.record import Record
 from imgclf.training.ema import judged
 from imgclf.training.fit import Fitted
-from imgclf.workflow import evaluate
+from imgclf.workflow import baselines, evaluate
 from imgclf.workflow.evaluate import Figures
 from imgclf.workflow.session import Session
 
@@ -55,21 +56,33 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal) -> Figures:
     data = s.data.dataset
     bundle.complete(run.path)  # a kill between its two files left the older record
     predictor = inference.load(run.path, str(s.hardware.device), trust=True)  # its code, if any, has been run
-    raw = evaluate.predict(predictor, data.root, data.valid, terminal)
+    raw = evaluate.predict(predictor, data.root, data.valid, terminal, features=True)
     temperature = calibration.fit_temperature(raw.logits, raw.targets)
     fitted_here = {"temperature": temperature, "thresholds": _thresholds(raw, temperature)}
     predictions, found = evaluate.judge(raw, **fitted_here)
     chosen_here = chosen.sentences("valid", data.task)
+    familiar = None if raw.features is None else unlike.fit(raw.features)
     found = replace(
-        found, per_class=s.loaders.balance.annotate(found.per_class), warnings=[*chosen_here, *found.warnings]
+        found,
+        per_class=s.loaders.balance.annotate(found.per_class),
+        warnings=[*chosen_here, *found.warnings],
+        unlike=_unlike(raw, familiar),
+        **baselines.judge(s, predictor, predictions, fitted, terminal),
     )
-    record = bundle.update(run.path, **fitted_here, metrics=evaluate.recorded(predictions, found))
+    record = bundle.update(run.path, **fitted_here, metrics=evaluate.recorded(predictions, found, familiar))
     card.write(run.path, record, evaluate.report_data(found), data.root)
     runs.write_json(run.file(runs.EVAL_REPORT), evaluate.report_data(found))
     runs.write_text(run.file(runs.PREDICTIONS), answers.to_csv(predictions))
     draw(run, predictions, found, data.root)
     plots.history_plot(fitted.rows, run.file(runs.PLOTS) / "history.png") if fitted.rows else None
     return found
+
+
+def _unlike(raw: Predictions, familiar: unlike.Familiar | None) -> dict[str, Any] | None:
+    """How many of the validation images the check fitted to them flags."""
+    if familiar is None or raw.features is None:
+        return None
+    return unlike.summary(familiar.distances(raw.features), raw.paths, familiar, own=True)
 
 
 def _thresholds(raw: Predictions, temperature: float) -> tuple[float, ...] | None:
@@ -95,7 +108,14 @@ def draw(run: Run, predictions: Predictions, found: Figures, root: Path) -> list
         plots.reliability_plot(before, calibration.reliability(predictions.probs, targets), folder / "reliability.png"),
         *answered,
         plots.top_losses_plot(found.top_losses, root, folder / "top_losses.png"),
+        *_more_images(found, folder / "learning_curve.png"),
     ]
+
+
+def _more_images(found: Figures, path: Path) -> list[Path]:
+    """The learning curve as a picture, if there is one."""
+    known = found.learning_curve is not None and found.learning_curve["figure"] is not None
+    return [learning_curve_plot(found.learning_curve, path)] if known and found.learning_curve else []
 
 
 def _confusion(predictions: Predictions, found: Evaluation, path: Path) -> Path:

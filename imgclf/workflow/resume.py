@@ -20,6 +20,7 @@ MAY_CHANGE = (
     "data.path",
     "data.workers",
     "offline",
+    "train.baselines",
     "train.checkpoint_minutes",
     "train.device",
     "train.devices",

@@ -133,6 +133,16 @@ def test_what_was_chosen_on_the_images_is_said(here):
     assert not any("same images" in w for w in evaluate(here, "--data", "photos", "--json").json["warnings"])
 
 
+def test_from_random_weights_there_is_no_frozen_body(here):
+    run = here / "runs" / "mine"
+    report = json.loads((run / runs.EVAL_REPORT).read_text())
+    assert report["baselines"]["probe"] is None
+    assert report["baselines"]["why"] == "random weights: there is no pretrained body to compare with"
+    assert report["learning_curve"]["figure"] is None
+    assert "No frozen-feature probe: random weights" in (run / runs.REPORT).read_text(encoding="utf-8")
+    assert not (run / "plots" / "learning_curve.png").exists()
+
+
 def test_cross_fitting(here):
     found = evaluate(here, "--cross-fit", "--json").json
     crossed = found["cross_fit"]

@@ -14,6 +14,7 @@ CAPTIONS = {
     "reliability": "Is it right as often as it says?",
     "risk_coverage": "How many answers are wrong if the model may say 'I don't know'",
     "top_losses": "The images with the highest loss",
+    "learning_curve": "How the error falls with the number of training images",
     "lr_find": "Learning-rate finder",
     "lr_find_unfrozen": "Learning-rate finder, all layers training, after the frozen phase",
 }

@@ -55,6 +55,44 @@ def test_head_is_fitted_to_the_training_images_unaugmented(folder):
     assert valid_loss > 0
 
 
+def test_features_are_kept_for_the_judging_without_another_pass(folder):
+    s = start(folder)
+    network, _ = features.before_last(s.learn)
+    x, _, _ = probed(s)
+    kept, numbers = s.learn.probe.kept
+    paths = [sample.path for sample in s.data.dataset.train]
+    assert [s.learn.dls.train.items[i].path for i in numbers] == paths
+    torch.testing.assert_close(torch.tensor(kept), x, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        valid = torch.cat([network(images) for images, _ in s.learn.dls.valid]).as_subclass(torch.Tensor)
+    torch.testing.assert_close(torch.tensor(s.learn.probe.overheard.features), valid, rtol=1e-4, atol=1e-4)
+    assert not s.learn.model[1][-1]._forward_pre_hooks
+
+
+def test_of_very_many_images_the_same_part_is_kept():
+    chosen = features.some(50, most=20)
+    assert len(set(chosen.tolist())) == 20
+    assert chosen.tolist() == sorted(chosen.tolist()) == features.some(50, most=20).tolist()
+    assert features.some(7).tolist() == list(range(7))
+
+
+def test_a_batch_begun_again_for_want_of_memory_spoils_what_was_overheard(folder):
+    s = start(folder)
+    heard, forward, failed = s.learn.probe.overheard, s.learn.model.forward, []
+
+    def once_too_large(x):
+        found = forward(x)
+        if not s.learn.training and not failed:
+            failed.append(True)
+            raise MemoryError("out of memory")
+        return found
+
+    s.learn.model.forward = once_too_large
+    s.first_phase(s.plan(4e-4).phases[0])
+    assert failed
+    assert heard.features is None
+
+
 def test_weights_of_classes_move_the_bias(folder):
     plain, weighted = (probed(start(folder, **more))[2] for more in ({}, {"train.class_weights": {"disc": 5.0}}))
     moved = (weighted.bias - plain.bias).exp()

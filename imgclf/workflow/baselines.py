@@ -1,0 +1,132 @@
+"""What a run has to beat, from features that are at hand or computed once: baselines and the learning curve."""
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgclf.console import Terminal
+from imgclf.data.samples import Sample
+from imgclf.results import baselines, learning_curve, thresholds
+from imgclf.results.baselines import Frozen
+from imgclf.results.evaluate import Predictions
+from imgclf.schema import Config
+from imgclf.shipping import inference
+from imgclf.shipping.inference import Predictor
+from imgclf.training import features, network
+from imgclf.training.fit import Fitted
+from imgclf.workflow import evaluate
+from imgclf.workflow.session import Session
+
+
+def judge(
+    s: Session, predictor: Predictor, predictions: Predictions, fitted: Fitted, terminal: Terminal
+) -> dict[str, Any]:
+    """``baselines`` and ``learning_curve`` of a report; each says ``why`` where it has no figures.
+
+    Args:
+        predictor: The run's model.
+        predictions: Its answers on the validation images.
+        fitted: If it was interrupted, nothing is computed that takes a pass over the images.
+    """
+    train = s.data.dataset.train
+    found: dict[str, Any] = {
+        "majority": baselines.majority(
+            evaluate.targets(predictor, train), predictions.targets, predictor.classes
+        ),
+        "probe": None, "why": _reason(s.cfg, s.weights.pretrained),
+    }  # fmt: skip
+    nothing = {"figure": None, "why": found["why"]}
+    if found["why"] is not None:
+        return {"baselines": found, "learning_curve": nothing}
+    started = time.perf_counter()
+    frozen = _at_hand(s, predictor, predictions) or (
+        None if fitted.interrupted else _computed(s, predictor, predictions)
+    )
+    if frozen is None:
+        why = "the run was interrupted"
+        return {"baselines": {**found, "why": why}, "learning_curve": {**nothing, "why": why}}
+    terminal.note(f"baselines: classifiers on the frozen features of {len(frozen.train):,} images (train.baselines)")
+    found["probe"] = baselines.probes(frozen, _right(predictions), _body_was_trained(fitted))
+    curve = learning_curve.curve(frozen, found["probe"].get("logistic_regression", {}).get("C"))
+    found["probe"]["seconds"] = round(time.perf_counter() - started, 2)
+    return {"baselines": found, "learning_curve": curve}
+
+
+def _right(predictions: Predictions) -> np.ndarray:
+    """Which images (N,) bool the model has right; with several labels an image all of them."""
+    probs, targets = predictions.probs, predictions.targets
+    if predictions.task == "multi":
+        every: np.ndarray = (thresholds.decide(probs, predictions.thresholds) == (targets > 0)).all(1)
+        return every
+    best: np.ndarray = probs.argmax(1) == targets
+    return best
+
+
+def _body_was_trained(fitted: Fitted) -> bool:
+    """Whether the epoch kept is of a phase that trains more than the head."""
+    return fitted.best is None or fitted.best.phase not in ("probe", "frozen")
+
+
+def _reason(cfg: Config, pretrained: bool) -> str | None:
+    """Why there is no probe to compare with."""
+    wanted = cfg.train.baselines
+    if not pretrained:
+        return baselines.RANDOM
+    return None if wanted else baselines.OFF
+
+
+def _at_hand(s: Session, predictor: Predictor, predictions: Predictions) -> Frozen | None:
+    """The features that the probe phase of this process kept, if it had one."""
+    probe = s.learn.probe
+    if probe is None or probe.kept is None or probe.overheard.features is None:
+        return None
+    train, chosen = probe.kept
+    items = list(s.loaders.dls.train.items)
+    valid = {sample.path: i for i, sample in enumerate(s.loaders.dls.valid.items)}
+    places = [valid[path] for path in predictions.paths]
+    return _frozen(s, predictor, predictions, train, [items[i] for i in chosen], probe.overheard.features[places])
+
+
+def _computed(s: Session, predictor: Predictor, predictions: Predictions) -> Frozen:
+    """The features of the body as it was before training, from a pass over the images, of very many a part."""
+    preprocess = s.loaders.preprocess
+    body = network.pretrained(s.arch, s.weights, preprocess.channels)
+    seen = inference.torch_forward(body, preprocess, str(s.hardware.device))
+
+    def see(images: np.ndarray) -> inference.Seen:
+        return np.zeros((len(images), 1), np.float32), seen(images)[1]  # nothing is classified yet
+
+    frozen = Predictor("frozen body", ("",), preprocess, "bundle", None, lambda images: see(images)[0], see=see)
+    root, every = s.data.dataset.root, list(s.data.dataset.train)
+    train = [every[i] for i in features.some(len(every))]
+    with s.terminal.progress("baselines", len(train) + len(predictions.paths)) as step:
+        found = _features(frozen, [root / x.path for x in train], step)
+        judged = _features(frozen, [root / path for path in predictions.paths], step)
+    kept = [x for x, row in zip(train, found, strict=True) if row is not None]
+    shown = np.stack([row for row in judged if row is not None])
+    return _frozen(s, predictor, predictions, np.stack([row for row in found if row is not None]), kept, shown)
+
+
+def _features(frozen: Predictor, paths: Iterable[Path], step: Any) -> list[np.ndarray | None]:
+    found = []
+    for answer in frozen.predict(paths):
+        step()
+        found.append(answer.features)
+    return found
+
+
+def _frozen(
+    s: Session,
+    predictor: Predictor,
+    predictions: Predictions,
+    train: np.ndarray,
+    kept: Sequence[Sample],
+    judged: np.ndarray,
+) -> Frozen:
+    return Frozen(
+        train, evaluate.targets(predictor, kept), judged, predictions.targets, predictor.classes,
+        f"{s.arch.name}, {s.weights.note}", len(s.data.dataset.train),
+    )  # fmt: skip
