@@ -9,6 +9,8 @@ import pytest
 from support import run_here
 
 from imgclf import runs
+from imgclf.results.sections import baselines
+from imgclf.results.sections.content import Content
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,8 @@ def test_from_random_weights_there_is_no_frozen_body(here):
     assert report["baselines"]["probe"] is None
     assert report["baselines"]["why"] == "random weights: there is no pretrained body to compare with"
     assert report["learning_curve"]["figure"] is None
-    assert "No frozen-feature probe: random weights" in (run / runs.REPORT).read_text(encoding="utf-8")
+    assert "No frozen-feature probe: random weights" in baselines.section(Content("", evaluation=report))
+    assert baselines.more_images(Content("", evaluation=report)) == ""
     assert not (run / "plots" / "learning_curve.png").exists()
 
 
