@@ -12,6 +12,12 @@ from imgclf.config import Override, load
 from imgclf.schema import Config
 
 
+def pytest_configure() -> None:
+    """Tests that run side by side share the cores: one thread for each process, and for the commands it starts."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"  # torch is not imported yet
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
     """The embedded digits are written into a temporary folder, unless the caller names one."""
