@@ -53,7 +53,9 @@ class ModelConfig(Section):
         "after the probe",
     )
     first_bn: Bool | Literal["auto"] = Field(
-        "auto", description="head: BatchNorm on the pooled features; auto: as fastai, true, unless after the probe"
+        "auto",
+        description="head: BatchNorm on the pooled features; auto: as fastai, true, but where the head begins at the "
+        "probe a LayerNorm without parameters, which brings each image's features to mean 0 and variance 1",
     )
     bn_final: Bool = Field(False, description="head: BatchNorm on the activations at the very end")
     lin_first: Bool = Field(False, description="head: linear before BatchNorm and dropout in each block")

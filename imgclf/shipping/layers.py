@@ -79,7 +79,10 @@ def _is_flag(value: Any) -> bool:
 LAYERS: dict[str, tuple[Callable[..., nn.Module], dict[str, Callable[[Any], bool]]]] = {
     "Linear": (nn.Linear, {"in_features": _is_size, "out_features": _is_size, "bias": _is_flag}),
     "BatchNorm1d": (nn.BatchNorm1d, {"num_features": _is_size, "eps": _is_share, "momentum": _is_share_or_none}),
-    "LayerNorm": (nn.LayerNorm, {"normalized_shape": _is_one_size, "eps": _is_share}),
+    "LayerNorm": (
+        nn.LayerNorm,
+        {"normalized_shape": _is_one_size, "eps": _is_share, "elementwise_affine": _is_flag},
+    ),
     "Dropout": (nn.Dropout, {"p": _is_share}),
     "ReLU": (nn.ReLU, {}),
     "AdaptiveConcatPool2d": (AdaptiveConcatPool2d, {"size": _is_pool}),

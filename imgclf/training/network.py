@@ -39,7 +39,8 @@ def build(
     A custom head's code is run: ``check_trust`` comes first.
 
     Args:
-        probe: Make the head one linear layer on average features, but for what the configuration says.
+        probe: Make the head one linear layer on average features, each image's brought to mean 0 and variance 1, but
+            for what the configuration says.
 
     Raises:
         ConfigError: for a head the body has no use for.
@@ -102,7 +103,7 @@ def _with_head(cfg: Config, body: Any, n_classes: int, probe: bool) -> Any:
         )
     lin_ftrs, first_bn, concat_pool, ps = cfg.model.lin_ftrs, cfg.model.first_bn, cfg.model.concat_pool, cfg.model.ps
     linear = probe and lin_ftrs in ("auto", ()) and first_bn in ("auto", False)
-    return add_head(
+    model = add_head(
         body,
         _features(body),
         n_classes,
@@ -116,6 +117,10 @@ def _with_head(cfg: Config, body: Any, n_classes: int, probe: bool) -> Any:
         lin_first=cfg.model.lin_first,
         y_range=cfg.model.y_range,
     )
+    last = model[1][-1]
+    if linear and first_bn == "auto" and isinstance(last, nn.Linear):
+        model[1].insert(len(model[1]) - 1, nn.LayerNorm(last.in_features, elementwise_affine=False))
+    return model
 
 
 def _made_by(path: str, n_features: int, n_classes: int) -> Any:

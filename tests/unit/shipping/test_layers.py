@@ -39,6 +39,24 @@ def test_nested_blocks_keep_their_names():
     assert layers.describe(head)[2]["layer"] == "Sequential"
 
 
+def test_the_head_of_the_recipe_survives_the_round_trip():
+    head = nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(512, elementwise_affine=False), nn.Linear(512, 3)
+    )
+    net = nn.Sequential(bodies.body("resnet18"), head).eval()
+    rebuilt = layers.network("resnet18", json.loads(json.dumps(layers.describe(head))))
+    rebuilt.load_state_dict(net.state_dict(), assign=True)
+    x = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(rebuilt(x), net(x))
+
+
+@pytest.mark.parametrize("shape", [[], [512, 1], 512, [0], ["512"], None])
+def test_a_norm_of_another_shape_is_refused(shape):
+    with pytest.raises(ModelError, match="normalized_shape"):
+        layers.build([{"layer": "LayerNorm", "normalized_shape": shape, "eps": 1e-5, "elementwise_affine": False}])
+
+
 def test_building_takes_no_memory():
     head = layers.build([{"layer": "Linear", "in_features": 1 << 20, "out_features": 1 << 20, "bias": True}])
     assert head[0].weight.is_meta  # 4 TB otherwise

@@ -93,6 +93,17 @@ def test_a_batch_begun_again_for_want_of_memory_spoils_what_was_overheard(folder
     assert heard.features is None
 
 
+@pytest.mark.parametrize(("first_bn", "mean"), [("auto", 0.0), (False, None)])
+def test_features_are_normalised_unless_told_otherwise(folder, first_bn, mean):
+    x, _, _ = probed(start(folder, **{"model.first_bn": first_bn}))
+    means, variances = x.mean(1), x.var(1, correction=0)
+    if mean is None:
+        assert means.min() > 0.1  # averages after a ReLU
+    else:
+        torch.testing.assert_close(means, torch.zeros(len(x)), atol=1e-4, rtol=0)
+        torch.testing.assert_close(variances, torch.ones(len(x)), atol=1e-2, rtol=0)
+
+
 def test_weights_of_classes_move_the_bias(folder):
     plain, weighted = (probed(start(folder, **more))[2] for more in ({}, {"train.class_weights": {"disc": 5.0}}))
     moved = (weighted.bias - plain.bias).exp()
