@@ -68,9 +68,22 @@ def build(
     probe = probe and probing.possible(learn, loaders.balance.counts)
     # Not `fit_head`: a Learner takes a callback's own name away with the callback, after the fit it was added for.
     learn.probe = FitHead(hardware, loaders.balance) if probe else None
-    learn.add_cbs(batchnorm.callbacks(cfg, probe))
+    keeps = batchnorm.callbacks(cfg, probe)
+    learn.add_cbs(keeps)
     MicroBatches(loaders.batch_size, cfg.train.accumulate).install(learn)
-    return learn, [*notes, *speed.apply(cfg, learn, hardware)]
+    return learn, [*notes, *_chosen(model[1], probe, bool(keeps)), *speed.apply(cfg, learn, hardware)]
+
+
+def _chosen(head: Any, probe: bool, keeps_statistics: bool) -> list[str]:
+    """What a recipe that begins with the probe made of head and BatchNorm, with the keys that change it."""
+    if not probe:
+        return []
+    layers = ", ".join(type(layer).__name__ for layer in head)
+    kept = "keeps its statistics, which the head is made for (train.freeze_bn: auto)"
+    return [
+        f"head: {layers}, the last one computed (train.recipe: auto, or model.lin_ftrs, ps, concat_pool, first_bn)",
+        f"BatchNorm: {kept if keeps_statistics else 'follows the batches (train.freeze_bn: false)'}",
+    ]
 
 
 def parameters(learn: Learner, freeze_to: int) -> tuple[int, int]:

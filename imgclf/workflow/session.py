@@ -25,7 +25,10 @@ from imgclf.workflow import together
 
 @dataclass
 class Session:
-    """Everything one fit needs."""
+    """Everything one fit needs.
+
+    ``decisions`` are what was chosen for the user, each with its reason and the key that decides otherwise.
+    """
 
     cfg: Config
     data: Prepared
@@ -36,6 +39,7 @@ class Session:
     scores: dict[str, Score]
     learn: Any
     terminal: Terminal
+    decisions: list[str]
 
     @property
     def probe(self) -> bool:
@@ -167,10 +171,11 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     learn.micro_batches.warn = terminal.warn
     if learn.probe:
         learn.probe.found = terminal.note
-    for note in [*made.notes, *about_size, *notes]:
+    decisions = [*made.notes, *about_size, *notes]
+    for note in decisions:
         terminal.note(note)
     if made.warning:
         terminal.warn(made.warning)
     learn.add_cb(loaders.TellTrouble(terminal.warn))
     learn.add_cbs(together.callbacks(hardware.device))
-    return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal)
+    return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal, decisions)

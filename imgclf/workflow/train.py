@@ -205,7 +205,7 @@ def _record(run: Run, s: Any) -> None:
         data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings, layout=s.data.samples.layout,
         classes=len(data.classes), arch=s.arch.name,
         pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),
-        precision=s.hardware.precision,
+        precision=s.hardware.precision, decisions=s.decisions,
     )  # fmt: skip
 
 

@@ -27,6 +27,9 @@ def train(folder, name, *more):
 def test_no_epochs_are_the_probe_alone_and_an_ordinary_model(folder):
     result, run = train(folder, "probe", "-e", "0")
     (row,) = history(run)
+    decisions = " ".join(json.loads((run / "manifest.json").read_text())["decisions"])
+    assert all(key in decisions for key in ("train.freeze_bn: auto", "train.recipe: auto", "model.lin_ftrs"))
+    assert "LayerNorm, Linear" in decisions
     assert (row["phase"], row["epoch"], row["epochs"], row["best"]) == ("probe", "1", "1", "True")
     assert result["best"]["phase"] == "probe"
     assert result["best"]["valid_loss"] == pytest.approx(float(row["valid_loss"]))
