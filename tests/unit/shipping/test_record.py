@@ -37,7 +37,9 @@ def test_a_wrong_value_cannot_be_recorded(make_record, changes):
         make_record(**changes)
 
 
-@pytest.mark.parametrize("metrics", [{"loss": math.nan}, {"loss": math.inf}, {"loss": object()}], ids=["nan", "inf", "object"])
+@pytest.mark.parametrize(
+    "metrics", [{"loss": math.nan}, {"loss": math.inf}, {"loss": object()}], ids=["nan", "inf", "object"]
+)
 def test_what_json_has_no_word_for_cannot_be_written(make_record, metrics):
     with pytest.raises(ModelError, match="JSON"):
         make_record(metrics=metrics).to_json()
