@@ -49,6 +49,7 @@ def _register() -> None:
         return
     from imgclf.cli import (
         archs,
+        bench,
         compare,
         config,
         data,
@@ -80,6 +81,7 @@ def _register() -> None:
         "import": importing.import_cli,
         "archs": archs.archs_cli,
         "doctor": doctor.doctor_cli,
+        "bench": bench.bench_cli,
     }
     for name, function in commands.items():
         app.command(name)(function)
