@@ -23,6 +23,9 @@ def export_cli(
         bool,
         typer.Option("--int8", help="The ONNX file in 8 bits too, calibrated on training images.", show_default=False),
     ] = False,
+    full_preprocess: Annotated[
+        bool, typer.Option("--full-preprocess", help="An ONNX file for images of any size too.", show_default=False)
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the files; default: export/ in the run.")
     ] = None,
@@ -51,8 +54,8 @@ def export_cli(
     n_images = None if every else images or IMAGES
     chosen = formats or [DEFAULT_FORMAT]
     found = export(
-        run, chosen, fp16=fp16, int8=int8, out=out, n_images=n_images, data=data, runs_dir=runs_dir,
-        terminal=terminal, trust=trust,
+        run, chosen, fp16=fp16, int8=int8, full_preprocess=full_preprocess, out=out, n_images=n_images, data=data,
+        runs_dir=runs_dir, terminal=terminal, trust=trust,
     )  # fmt: skip
     terminal.result(found, _table(found["files"]))
     usable = [f"{f['path']}{NEEDS.get(f['format'], '')}" for f in found["files"] if f["format"] != "pkl"]

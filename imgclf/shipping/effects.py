@@ -54,7 +54,7 @@ def latency(run: Callable[[np.ndarray], np.ndarray], side: int) -> dict[str, Any
     """
     pixels = np.random.default_rng(0).integers(0, 256, (max(BATCHES), side, side, 3), dtype=np.uint8)
     found: dict[str, Any] = {f"batch_{n}": round(_median_ms(run, pixels[:n]), 3) for n in BATCHES}
-    return {**found, "device": "cpu", "cores": os.cpu_count()}
+    return {**found, "side": side, "device": "cpu", "cores": os.cpu_count()}
 
 
 def _median_ms(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> float:

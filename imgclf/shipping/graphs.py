@@ -25,7 +25,7 @@ class Graph:
 
     Attributes:
         facts: What the file says of its model; each value is JSON. Nobody has checked it yet.
-        run: uint8 RGB images (N, S, S, 3) to float32 probabilities (N, C).
+        run: uint8 RGB images (N, S, S, 3) to float32 probabilities (N, C); (N, H, W, 3) where the file says so.
         check: Takes the number of classes and S; raises ``ModelError`` where the graph is for others.
     """
 
@@ -59,14 +59,16 @@ def load(path: Path, device: str, trust: bool) -> Graph:
 
 def _onnx(path: Path, device: str) -> Graph:
     session = _onnx_session(path, device)
+    found_in = [(i.name, i.type, list(i.shape)[1:]) for i in session.get_inputs()]
+    found_out = [(o.name, o.type, list(o.shape)[1:]) for o in session.get_outputs()]
+    any_size = found_in == [("image", "tensor(uint8)", ["height", "width", 3])]  # then one image at a time
 
     def run(images: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(["probs"], {"image": np.ascontiguousarray(images)})[0])
+        parts = np.split(images, len(images)) if any_size and len(images) > 1 else [images]
+        return np.concatenate([session.run(["probs"], {"image": np.ascontiguousarray(part)})[0] for part in parts])
 
     def check(n_classes: int, side: int) -> None:
-        found_in = [(i.name, i.type, list(i.shape)[1:]) for i in session.get_inputs()]
-        found_out = [(o.name, o.type, list(o.shape)[1:]) for o in session.get_outputs()]
-        if found_in != [("image", "tensor(uint8)", [side, side, 3])] or found_out != [
+        if (found_in != [("image", "tensor(uint8)", [side, side, 3])] and not any_size) or found_out != [
             ("probs", "tensor(float)", [n_classes])
         ]:
             raise ModelError(f"{path} is not a classifier of imgclf: it maps {found_in} to {found_out}")

@@ -54,7 +54,11 @@ TOLERANCES = {
     "onnx-fp16": Tolerance(0.02),
     # Eight bits: answers do change, and an uncertain one by much. Whether it is too much, the accuracy beside it says.
     "onnx-int8": Tolerance(0.5, top1_agreement=0.95, near=0.02),
+    # Resized in the graph, against JPEGs decoded in full: single steps of the 255, which moved a probability by up to
+    # 0.012 in 192 photographs.
+    "onnx-full": Tolerance(0.05),
 }
+ANY_SIZE = ("onnx-full",)  # formats that bring images to the model's size themselves
 # For a file's own answers on another machine, where they are not the model's.
 REPEATED = {"onnx-fp16": Tolerance(0.02), "onnx-int8": Tolerance(0.1)}
 

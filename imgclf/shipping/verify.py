@@ -3,26 +3,22 @@
 What was found lies beside the file, as ``FILE.json``, with a few golden images to repeat the check anywhere.
 """
 
-import base64
-import binascii
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from imgclf import __version__, runs
+from imgclf.data.images import decode
 from imgclf.errors import DataError, ExportError, ModelError
-from imgclf.shipping import effects, inference
+from imgclf.shipping import effects, golden, graphs, inference
 from imgclf.shipping.inference import Predictor
 from imgclf.shipping.record import parse
-from imgclf.shipping.tolerance import REPEATED, TOLERANCES, Parity, Tolerance, compare
+from imgclf.shipping.tolerance import ANY_SIZE, REPEATED, TOLERANCES, Parity, Tolerance, compare
 
-N_GOLDEN = 3
 RUN_CODE = ("torch-export", "torchscript", "pkl")  # formats whose loaders may run what is in the file
 
 
@@ -76,9 +72,9 @@ def check(
         ExportError: if the file names other classes or thresholds.
     """
     reference = inference.load(bundle, trust=trust)
-    foreign = fmt == "pkl"
-    artefact = None if foreign else _artefact(file, fmt, reference, trust)
-    seen = answers(reference, _artefact_probs(file, artefact, reference), images, full_decode=foreign)
+    artefact = None if fmt == "pkl" else _artefact(file, fmt, reference, trust)
+    full_decode = fmt in ("pkl", *ANY_SIZE)  # JPEGs come to them as any program decodes them
+    seen = answers(reference, _artefact_probs(file, fmt, artefact, reference), images, full_decode)
     result = compare(seen.expected, seen.found, TOLERANCES[fmt], reference.thresholds)
     data = file.read_bytes()
     facts = {
@@ -91,10 +87,10 @@ def check(
         "parity": result.to_dict(),
         "tolerance": asdict(TOLERANCES[fmt]),
         "accuracy": _accuracy(seen, images, targets, reference),
-        "latency_ms": effects.latency(artefact.probs, reference.preprocess.size) if timed and artefact else None,
-        "full_decode": _effect_of_full_decode(reference, images, TOLERANCES[fmt]) if foreign else None,
+        "latency_ms": _latency(file, fmt, artefact, reference) if timed and artefact else None,
+        "full_decode": _effect_of_full_decode(reference, images, TOLERANCES[fmt]) if full_decode else None,
         "preprocess": reference.preprocess.to_dict(),
-        "golden": {"classes": list(reference.classes), "images": _golden(reference, artefact, fmt, images)},
+        "golden": {"classes": list(reference.classes), "images": golden.make(reference, artefact, fmt, images)},
     }
     runs.write_json(sidecar(file), facts)
     return result
@@ -143,9 +139,11 @@ def verify_golden(file: Path, trust: bool = False) -> dict[str, Any]:
     if facts["format"] in RUN_CODE and (facts["format"] == "pkl" or not trust):
         return done
     predictor = inference.load(file, trust=trust)
-    images, expected = _golden_arrays(file, facts, predictor)
+    images, expected = golden.arrays(facts, sidecar(file), predictor)
+    run = _whole(file) if facts["format"] in ANY_SIZE else predictor.probs
+    found = np.concatenate([run(image[None]) for image in images])
     repeated = REPEATED.get(facts["format"], TOLERANCES[facts["format"]])
-    result = compare(expected, predictor.probs(images), repeated, predictor.thresholds)
+    result = compare(expected, found, repeated, predictor.thresholds)
     if not result.passed:
         raise failure(file, result)
     return {**done, "checked": ["sha256", "golden"], "parity": result.to_dict()}
@@ -170,12 +168,27 @@ def _artefact(file: Path, fmt: str, reference: Predictor, trust: bool) -> Predic
     return predictor
 
 
-def _artefact_probs(file: Path, artefact: Predictor | None, reference: Predictor) -> Callable[[list[Path]], np.ndarray]:
+def _artefact_probs(
+    file: Path, fmt: str, artefact: Predictor | None, reference: Predictor
+) -> Callable[[list[Path]], np.ndarray]:
     if artefact is None:
         from imgclf.shipping.exporters import pkl
 
         return lambda paths: pkl.probs(file, paths, reference.classes)
+    if fmt in ANY_SIZE:  # the artefact, being a Predictor, would bring the images to size itself
+        run = _whole(file)
+        return lambda paths: np.concatenate([run(np.asarray(decode(path))[None]) for path in paths])
     return lambda paths: _answers(artefact, paths)[1]
+
+
+def _whole(file: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """uint8 RGB (1, H, W, 3) to probabilities (1, C), all of it the file's own work."""
+    return graphs.load(file, "cpu", trust=False).run
+
+
+def _latency(file: Path, fmt: str, artefact: Predictor, reference: Predictor) -> dict[str, Any]:
+    side = reference.preprocess.size
+    return effects.latency(_whole(file), 2 * side) if fmt in ANY_SIZE else effects.latency(artefact.probs, side)
 
 
 def _effect_of_full_decode(reference: Predictor, paths: Sequence[Path], tolerance: Tolerance) -> dict[str, Any]:
@@ -183,34 +196,6 @@ def _effect_of_full_decode(reference: Predictor, paths: Sequence[Path], toleranc
     here, full = _answers(reference, paths)[1], _answers(reference, paths, full_decode=True)[1]
     moved = compare(here, full, tolerance, reference.thresholds)
     return {"max_abs_diff": moved.max_abs_diff, "top1_agreement": moved.top1_agreement}
-
-
-def _golden(reference: Predictor, artefact: Predictor | None, fmt: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """The first few readable images, at the model's size and without loss, with the answers to expect of the file.
-
-    They are the model's; where the file's are others, as in 8 bits, its own.
-    """
-    answering = artefact if artefact and fmt in REPEATED else reference
-    golden: list[dict[str, Any]] = []
-    for prediction in reference.predict(paths, batch_size=N_GOLDEN):
-        if prediction.error is None:
-            pixels = reference.preprocess.load(prediction.path)
-            expected = answering.probs(pixels[None])[0]
-            golden.append({"png": _to_png(pixels), "probs": [float(p) for p in expected]})
-        if len(golden) == N_GOLDEN:
-            break
-    return golden
-
-
-def _to_png(pixels: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _from_png(text: str) -> np.ndarray:
-    with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 def read_sidecar(file: Path) -> dict[str, Any]:
@@ -246,17 +231,3 @@ def _check_hash(file: Path, facts: dict[str, Any]) -> None:
         )
     if facts.get("passed") is not True:
         raise ExportError(f"{file} did not pass when it was exported", f"{sidecar(file)} has the figures")
-
-
-def _golden_arrays(file: Path, facts: dict[str, Any], predictor: Predictor) -> tuple[np.ndarray, np.ndarray]:
-    """Golden images (N, S, S, 3) uint8 and the answers expected for them (N, C) float32."""
-    side = predictor.preprocess.size
-    try:
-        rows = facts["golden"]["images"]
-        images = np.stack([_from_png(row["png"]) for row in rows])
-        expected = np.array([row["probs"] for row in rows], np.float32)
-    except (KeyError, TypeError, ValueError, OSError, SyntaxError, binascii.Error, Image.DecompressionBombError) as e:
-        raise ModelError(f"the golden images in {sidecar(file)} cannot be read: {e}"[:300]) from e
-    if images.shape[1:] != (side, side, 3) or expected.shape != (len(images), len(predictor.classes)):
-        raise ModelError(f"the golden images in {sidecar(file)} are not for this model")
-    return images, expected

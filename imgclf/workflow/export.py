@@ -22,6 +22,7 @@ SUFFIXES = {
     "onnx": ".onnx",
     "onnx-fp16": ".fp16.onnx",
     "onnx-int8": ".int8.onnx",
+    "onnx-full": ".full.onnx",
     "torch-export": ".pt2",
     "torchscript": ".pt",
     "pkl": ".pkl",
@@ -37,6 +38,7 @@ def export(
     *,
     fp16: bool = False,
     int8: bool = False,
+    full_preprocess: bool = False,
     out: Path | None = None,
     n_images: int | None = 64,
     data: Path | None = None,
@@ -48,7 +50,7 @@ def export(
 
     Args:
         model: A run folder or name; None: the newest finished run.
-        fp16: And ``int8``: write the ONNX file in 16 and in 8 bits as well.
+        fp16: And ``int8``: write the ONNX file in 16 and in 8 bits as well; ``full_preprocess``: one for any size too.
         out: Folder for the files; None: ``export/`` in the run folder.
         n_images: Validation images for the parity check; None: all.
         data: A folder of images to use instead, for a model that belongs to no run; labels are not looked at.
@@ -60,7 +62,7 @@ def export(
     from imgclf.shipping import exporters, inference, verify
 
     terminal = terminal or Terminal(quiet=True)
-    wanted = _wanted(formats, fp16, int8)
+    wanted = _wanted(formats, fp16, int8, full_preprocess)
     path = evaluate.locate(model, runs_dir)
     run = evaluate.owner(path)
     folder = out or (run or path) / runs.EXPORT
@@ -82,8 +84,8 @@ def export(
     return {"files": files}
 
 
-def _wanted(formats: Sequence[str], fp16: bool, int8: bool) -> list[str]:
-    """The formats to write, each once, the smaller ones after the plain ONNX file."""
+def _wanted(formats: Sequence[str], *variants: bool) -> list[str]:
+    """The formats to write, each once, the variants of ONNX that are asked for after the plain file."""
     from imgclf.shipping import exporters
 
     for name in formats:
@@ -92,15 +94,16 @@ def _wanted(formats: Sequence[str], fp16: bool, int8: bool) -> list[str]:
                 f"--format: no format '{name}'.{did_you_mean(name, exporters.FORMATS)}",
                 f"one of {', '.join(exporters.FORMATS)}",
             )
-    smaller = [name for name, asked in zip(exporters.SMALLER, (fp16, int8), strict=True) if asked]
-    if smaller and "onnx" not in formats:
+    more = [name for name, asked in zip(exporters.VARIANTS, variants, strict=True) if asked]
+    if more and "onnx" not in formats:
         raise UserError(
-            f"--fp16 and --int8 make smaller ONNX files; the formats asked for are {', '.join(formats)}",
+            "--fp16, --int8 and --full-preprocess make variants of the ONNX file; the formats asked for are "
+            f"{', '.join(formats)}",
             "add --format onnx",
         )
     wanted: list[str] = []
     for name in dict.fromkeys(formats):
-        wanted += [name, *smaller] if name == "onnx" else [name]
+        wanted += [name, *more] if name == "onnx" else [name]
     return wanted
 
 

@@ -35,6 +35,8 @@ FILES = {
     "model.pt2",
     "model.fp16.onnx",
     "model.int8.onnx",
+    "model.full.onnx",
+    "model.openvino",
     "model.pkl",
 }
 METHODS = {"model.predict", "model.probs"}  # of the model in the Python examples
@@ -389,7 +391,7 @@ def colours(tmp_path, monkeypatch):
 def test_the_onnx_reader_reads_a_photograph_as_imgclf_does(colours, tmp_path, capsys):
     from imgclf.shipping import inference
 
-    [code] = [block for block in blocks(ROOT / "docs" / "shipping.md", "python") if "onnxruntime" in block]
+    [code] = [block for block in blocks(ROOT / "docs" / "onnx.md", "python") if "image.crop(" in block]
     assert len(code.splitlines()) <= 15
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
@@ -397,10 +399,27 @@ def test_the_onnx_reader_reads_a_photograph_as_imgclf_does(colours, tmp_path, ca
     photo = Image.merge("RGB", [photo.getchannel(0), photo.getchannel(1).rotate(180), photo.getchannel(2).rotate(90)])
     photo.save("photo.jpg", exif=exif, quality=95)
     [expected] = inference.load("model.onnx").predict(["photo.jpg"], full_decode=True)
-    exec(compile(code, "docs/shipping.md", "exec"), {})
+    exec(compile(code, "docs/onnx.md", "exec"), {})
     label, prob = capsys.readouterr().out.split()
     assert label == expected.label and 0.34 < expected.prob < 0.999
     assert float(prob) == pytest.approx(expected.prob, abs=1e-6)
+
+
+def test_the_reader_for_images_of_any_size(tmp_path, monkeypatch, capsys, pictures):
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    from imgclf.shipping import exporters, inference
+
+    [code] = [block for block in blocks(ROOT / "docs" / "onnx.md", "python") if "model.full.onnx" in block]
+    assert len(code.splitlines()) <= 15
+    monkeypatch.chdir(tmp_path)
+    bundle = ROOT / "tests" / "data" / "bundles" / "v1" / "single"
+    exporters.export(bundle, "onnx-full", Path("model.full.onnx"))
+    pictures.picture(90, 70).save("photo.jpg")
+    [expected] = inference.load(bundle).predict(["photo.jpg"], full_decode=True)
+    exec(compile(code, "docs/onnx.md", "exec"), {})
+    label, prob = capsys.readouterr().out.split()
+    assert label == expected.label and float(prob) == pytest.approx(expected.prob, abs=0.02)
 
 
 BROWSER = """
@@ -438,7 +457,7 @@ def test_the_javascript_reader_gives_the_same_probabilities(colours, tmp_path, p
     modules = node_modules()
     from imgclf.shipping import inference
 
-    [code] = [block for block in blocks(ROOT / "docs" / "shipping.md", "js") if "onnxruntime-web" in block]
+    [code] = [block for block in blocks(ROOT / "docs" / "onnx.md", "js") if "onnxruntime-web" in block]
     assert len(code.splitlines()) <= 15
     side = colours.size
     image = Image.blend(Image.new("RGB", (side, side), (120, 121, 119)), pictures.noise(side, side), 0.01)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from imgclf.errors import ExportError, UserError, did_you_mean
-from imgclf.shipping.exporters import int8, onnx, pkl, safetensors, torch_export, torchscript
+from imgclf.shipping.exporters import full, int8, onnx, pkl, safetensors, torch_export, torchscript
 
 # Each takes a bundle (folder or file), the file to write, and whether a custom head's code may run; returns the file.
 FORMATS: dict[str, Callable[[Path, Path, bool], Path]] = {
@@ -16,8 +16,9 @@ FORMATS: dict[str, Callable[[Path, Path, bool], Path]] = {
     "torchscript": torchscript.export,
     "pkl": pkl.export,
 }
-# What `--fp16` and `--int8` make of the ONNX file.
+# What `--fp16`, `--int8` and `--full-preprocess` make of the ONNX file.
 SMALLER = ("onnx-fp16", "onnx-int8")
+VARIANTS = (*SMALLER, "onnx-full")
 
 
 def export(bundle: Path, fmt: str, target: Path, trust: bool = False, calibration: Sequence[np.ndarray] = ()) -> Path:
@@ -33,13 +34,15 @@ def export(bundle: Path, fmt: str, target: Path, trust: bool = False, calibratio
         ModelError: if the bundle cannot be read.
         ExportError: if it cannot be written in this format, or not to this place.
     """
-    if fmt not in (*FORMATS, *SMALLER):
+    if fmt not in (*FORMATS, *VARIANTS):
         raise UserError(f"unknown format '{fmt}'.{did_you_mean(fmt, FORMATS)}", f"formats: {', '.join(FORMATS)}")
     try:
         if fmt == "onnx-fp16":
             return onnx.export(bundle, target, trust, half=True)
         if fmt == "onnx-int8":
             return int8.export(bundle, target, trust, calibration)
+        if fmt == "onnx-full":
+            return full.export(bundle, target, trust)
         return FORMATS[fmt](bundle, target, trust)
     except OSError as e:
         raise ExportError(f"cannot write {target}: {e.strerror or e}", "choose another place with --out") from e

@@ -12,6 +12,7 @@ from imgclf import runs
 from imgclf.errors import ExportError
 from imgclf.shipping import bundle as bundles
 from imgclf.shipping.exporters import pixels
+from imgclf.shipping.record import Record
 
 OPSET = 18  # of December 2022; read by onnxruntime from 1.14 on
 NAMES: dict[str, Any] = {"input_names": ["image"], "output_names": ["probs"], "opset_version": OPSET}
@@ -27,15 +28,26 @@ def export(bundle: Path, target: Path, trust: bool = False, half: bool = False) 
         ModelError: if the bundle cannot be read.
         ExportError: if a package is missing, or torch cannot express the model.
     """
-    onnx = need()
+    need()
     net, record = bundles.load(bundle, trust)
-    proto = _convert(pixels.PixelsToProbs(net, record, half).eval(), record.preprocess.size)
-    onnx.helper.set_model_props(proto, pixels.metadata(record))
+    proto = convert(net, record, half)
+    describe(proto, pixels.metadata(record))
+    return runs.atomic_write(target, lambda path: path.write_bytes(proto.SerializeToString()))
+
+
+def convert(net: nn.Module, record: Record, half: bool = False) -> Any:
+    """Pixels to probabilities as an ONNX model; raises as ``export`` does."""
+    return _convert(pixels.PixelsToProbs(net, record, half).eval(), record.preprocess.size)
+
+
+def describe(proto: Any, facts: dict[str, str]) -> None:
+    """Put the facts into the metadata, and check the whole; raises ``ExportError`` if it is not valid."""
+    onnx = need()
+    onnx.helper.set_model_props(proto, facts)
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as e:
         raise ExportError(f"torch wrote an ONNX graph that is not valid: {str(e).splitlines()[0][:200]}") from e
-    return runs.atomic_write(target, lambda path: path.write_bytes(proto.SerializeToString()))
 
 
 def need() -> Any:
