@@ -63,8 +63,8 @@ class Terminal:
             self.err.print(renderable)
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Callable[[], None]]:
-        """A bar that goes away when done; the block gets a function to call after each item."""
+    def progress(self, what: str, total: int | None) -> Iterator[Callable[[], None]]:
+        """A bar that goes away when done; the block gets a function to call after each item. Total None: not known."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True)

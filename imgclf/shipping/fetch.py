@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 
 from imgclf import __version__
 from imgclf.data.network import NETWORK_TIMEOUT
@@ -45,13 +45,15 @@ class Address:
         sockets: list[socket.socket] = []
         with _deadline(sockets, most_seconds) as late:
             try:
-                return self._read(_opener(sockets), most_bytes)
+                data = self._read(_opener(sockets), most_bytes)
             except HTTPError as e:
                 raise OSError(f"the server answers {e.code} {e.reason}") from e
-            except URLError as e:
-                raise OSError(_late(most_seconds) if late() else f"cannot be fetched: {e.reason}") from e
             except (OSError, ValueError, http.client.HTTPException) as e:
-                raise OSError(_late(most_seconds) if late() else f"cannot be fetched: {e or type(e).__name__}") from e
+                why = getattr(e, "reason", None) or e or type(e).__name__
+                raise OSError(_late(most_seconds) if late() else f"cannot be fetched: {why}") from e
+            if late():  # a body of unknown length ends where the connection does
+                raise OSError(_late(most_seconds))
+            return data
 
     def _read(self, opener: urllib.request.OpenerDirector, most_bytes: int) -> bytes:
         request = urllib.request.Request(self.url, headers={"User-Agent": f"imgclf/{__version__}", "Accept": "image/*"})

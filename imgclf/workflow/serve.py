@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from imgclf.shipping.server.limits import Limits
 
+INTERNAL = ("unlike",)  # the statistics by which unlike images are found are no figures
 INSTALL = 'pip install "imgclf[serve]"'
 
 
@@ -107,7 +108,7 @@ def metrics(path: Path, predictor: Predictor) -> dict[str, Any]:
         return {}
     from imgclf.shipping import bundle
 
-    return bundle.read(path)[1].metrics
+    return {key: value for key, value in bundle.read(path)[1].metrics.items() if key not in INTERNAL}
 
 
 def listen(host: str, port: int, backlog: int = 128) -> socket.socket:

@@ -66,7 +66,11 @@ def _row(facts: dict[str, Any]) -> dict[str, Any]:
     several = facts["task"] == "multi"
     labels = {"type": "array", "items": {"enum": facts["classes"]}}
     own = {"labels": labels} if several else {"label": TEXT, "prob": NUMBER, "abstained": FLAG}
-    made = _schema(file=TEXT, error=TEXT, **own, probs=probs, heatmap=heat)
+    known = {
+        "unlike": {**FLAG, "description": "Whether the image is unlike those the model knows."},
+        "distance": NUMBER,
+    }
+    made = _schema(file=TEXT, error=TEXT, **own, probs=probs, **known, heatmap=heat)
     return {**made, "description": "Either `error`: why the file cannot be read, or the answer."}
 
 
