@@ -36,6 +36,7 @@ EXPLAIN = "explain"
 EVAL_REPORT = "eval/report.json"
 PREDICTIONS = "eval/predictions.csv"
 REPORT = "report.html"
+REVIEW = "review.html"
 CARD = "MODEL_CARD.md"
 
 LATEST = "latest"

@@ -8,9 +8,16 @@ from pathlib import Path
 from imgclf.data.labels import parse
 from imgclf.data.samples import Sample, Samples
 from imgclf.errors import DataError, did_you_mean
+from imgclf.schema import Config
 
 COLUMNS = ("path", "action", "label")
 ACTIONS = ("relabel", "drop")
+
+
+def file_of(cfg: Config) -> Path | None:
+    """The corrections a configuration asks for."""
+    file = cfg.data.corrections
+    return None if file is None else Path(file).expanduser()
 
 
 def apply(file: Path, samples: Samples) -> Samples:
@@ -21,7 +28,7 @@ def apply(file: Path, samples: Samples) -> Samples:
     Raises:
         DataError: for an unknown path, action or label, a path that is there twice, or a file that cannot be read.
     """
-    rows = _read(file)
+    rows = read(file)
     known, classes = {s.path for s in samples.items}, set(samples.class_counts)
     wanted: dict[str, tuple[str, ...] | None] = {}
     for number, row in enumerate(rows, 2):
@@ -56,7 +63,8 @@ def _labels(cell: str, samples: Samples, classes: set[str], where: str) -> tuple
     return labels
 
 
-def _read(file: Path) -> list[dict[str, str]]:
+def read(file: Path) -> list[dict[str, str]]:
+    """The rows, with ``COLUMNS`` and whatever else is there; raises DataError for a file that is no such table."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, restval="", restkey="rest")

@@ -37,9 +37,9 @@ def scan(cfg: Config, least_classes: int = 2, terminal: Terminal | None = None) 
 
 def _finish(cfg: Config, found: Samples) -> Samples:
     """Samples corrected and grouped, if the configuration says so."""
-    file, rule = cfg.data.corrections, groups.rule(cfg)
+    file, rule = corrections.file_of(cfg), groups.rule(cfg)
     if file is not None:
-        found = corrections.apply(Path(file).expanduser(), found)
+        found = corrections.apply(file, found)
     return groups.by_pattern(rule, found) if rule else found
 
 

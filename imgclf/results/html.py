@@ -47,7 +47,9 @@ def picture(data: bytes, alt: str, kind: str = "png") -> str:
     Args:
         kind: ``png`` or ``jpeg``.
     """
-    return f'<img alt="{text(alt)}" src="data:image/{kind};base64,{b64encode(data).decode("ascii")}">'
+    return (
+        f'<img alt="{text(alt)}" title="{text(alt)}" src="data:image/{kind};base64,{b64encode(data).decode("ascii")}">'
+    )
 
 
 def definitions(pairs: Sequence[tuple[str, str]], kind: str) -> str:

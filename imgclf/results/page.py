@@ -12,7 +12,7 @@ PAGE = Template("""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'$script">
 <title>$title</title>
 <style>$style</style>
 </head>
@@ -75,11 +75,14 @@ pre { background: var(--card); padding: .75rem 1rem; border-radius: .5rem; white
 """
 
 
-def write_page(path: Path, title: str, body: str) -> Path:
+def write_page(path: Path, title: str, body: str, style: str = "", script: str = "") -> Path:
     """Write a page.
 
     Args:
         title: Any text.
         body: HTML, whatever came from outside already made harmless by ``html.text``.
+        style: More rules.
+        script: The SHA-256, in base64, of the one script that may run; "": none may.
     """
-    return write_text(path, PAGE.substitute(title=text(title), style=STYLE, body=body))
+    allowed = f"; script-src 'sha256-{script}'" if script else ""
+    return write_text(path, PAGE.substitute(title=text(title), style=STYLE + style, body=body, script=allowed))

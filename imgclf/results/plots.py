@@ -78,7 +78,8 @@ def history_plot(rows: list[dict[str, Any]], path: Path) -> Path:
     """
     metrics = [key for key in (rows[0] if rows else {}) if key not in NOT_METRICS]
     figure, panels = figure_of(7, 4.2 if not metrics else 6.2, rows=2 if metrics else 1)
-    panels[0].set(title="Training", ylabel="loss")
+    panels[0].set_title("Training", pad=18)  # above the names of the phases
+    panels[0].set(ylabel="loss")
     _lines(panels[0], rows, {"train_loss": BLUE, "valid_loss": ORANGE})
     if metrics:
         _lines(panels[1], rows, dict(zip(metrics, (*CYCLE[1:], BLUE, GREY) * 9, strict=False)))

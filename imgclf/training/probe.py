@@ -59,25 +59,62 @@ def fit(features: Tensor, targets: Tensor, n_classes: int) -> LinearHead | None:
         return None
     centre = features.double().mean(0)
     reduced, basis = _reduce(features.double() - centre)
+    held_out, within = _cross_validated(reduced, targets, counts, features.shape[1])
+    wrong = held_out.logits.argmax(1) != targets
+    scatter = _scatter(reduced, targets, n_classes, within)
+    weight, bias = _discriminant(scatter, held_out.shrinkage, features.shape[1])
+    weight, bias = held_out.scale * (weight @ basis.T), held_out.scale * bias
+    bias = bias - weight @ centre + _log_prior(counts)
+    return LinearHead(weight.float(), bias.float(), held_out.shrinkage, wrong.double().mean().item(), held_out.loss)
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """The best of a cross-validation.
+
+    Attributes:
+        logits: (N, C) of each image, from a head that was fitted without it.
+    """
+
+    shrinkage: float
+    scale: float
+    loss: float
+    logits: Tensor
+
+
+def _cross_validated(x: Tensor, targets: Tensor, counts: Tensor, n_features: int) -> tuple[_HeldOut, bool]:
+    """The shrinkage and scale with the lowest loss, and whether the covariance is that within classes."""
     within = bool(counts.max() > 2)  # else a class held out in part would be one image, without any spread
     fold = folds(targets)
     judged = counts[targets] > 1  # an image alone in its class has no class while it is held out
-    parts = [(fold == k, _scatter(reduced[fold != k], targets[fold != k], n_classes, within)) for k in range(FOLDS)]
-    best = None
+    parts = [(fold == k, _scatter(x[fold != k], targets[fold != k], len(counts), within)) for k in range(FOLDS)]
+    best: _HeldOut | None = None
     for shrinkage in SHRINKAGES:
-        scores = torch.zeros(len(targets), n_classes, dtype=torch.float64)
+        scores = torch.zeros(len(targets), len(counts), dtype=torch.float64)
         for held_out, scatter in parts:
-            scores[held_out] = _scores(reduced[held_out], *_discriminant(scatter, shrinkage, features.shape[1]))
+            scores[held_out] = _scores(x[held_out], *_discriminant(scatter, shrinkage, n_features))
         loss, scale = _scale(scores[judged], targets[judged], counts)
-        if best is None or loss < best[0]:
-            wrong = (scores * scale + _log_prior(counts)).argmax(1) != targets
-            best = loss, shrinkage, scale, wrong.double().mean().item()
+        if best is None or loss < best.loss:
+            best = _HeldOut(shrinkage, scale, loss, scores * scale + _log_prior(counts))
     assert best is not None
-    loss, shrinkage, scale, error_rate = best
-    weight, bias = _discriminant(_scatter(reduced, targets, n_classes, within), shrinkage, features.shape[1])
-    weight, bias = scale * (weight @ basis.T), scale * bias
-    bias = bias - weight @ centre + _log_prior(counts)
-    return LinearHead(weight.float(), bias.float(), shrinkage, error_rate, loss)
+    return best, within
+
+
+def out_of_fold(features: Tensor, targets: Tensor, n_classes: int) -> Tensor | None:
+    """The probabilities (N, C) that a probe of the other images gives each image: a label error cannot hide itself.
+
+    With targets (N, C) of 0 and 1, of several labels an image, the probability of each label.
+
+    Returns:
+        None where no class has two images. An image alone in its class gets 0 for it.
+    """
+    x = features.double() - features.double().mean(0)
+    if targets.dim() == 2:
+        return _labels_held_out(_reduce(x)[0], targets.double(), features.shape[1]).logits.sigmoid()
+    counts = torch.bincount(targets, minlength=n_classes)
+    if counts.max() < 2:
+        return None
+    return _cross_validated(_reduce(x)[0], targets, counts, features.shape[1])[0].logits.softmax(1)
 
 
 def folds(targets: Tensor) -> Tensor:
@@ -154,23 +191,46 @@ def fit_labels(features: Tensor, targets: Tensor) -> LinearHead:
     y, n_features = targets.double(), features.shape[1]
     centre = features.double().mean(0)
     reduced, basis = _reduce(features.double() - centre)
+    held_out = _labels_held_out(reduced, y, n_features)
+    wrong = (held_out.logits > 0) != y.bool()
+    weight, bias = _least_squares(reduced, y, held_out.shrinkage, n_features)
+    slopes = held_out.slopes
+    weight, bias = slopes[:, None] * (weight @ basis.T), slopes * bias + held_out.offsets
+    return LinearHead(
+        weight.float(),
+        (bias - weight @ centre).float(),
+        held_out.shrinkage,
+        wrong.double().mean().item(),
+        held_out.loss,
+    )
+
+
+@dataclass(frozen=True)
+class _LabelsHeldOut:
+    """The best of a cross-validation for several labels: logits (N, C) are scores times slopes plus offsets (C,)."""
+
+    shrinkage: float
+    slopes: Tensor
+    offsets: Tensor
+    loss: float
+    logits: Tensor
+
+
+def _labels_held_out(x: Tensor, y: Tensor, n_features: int) -> _LabelsHeldOut:
     fold = torch.arange(len(y)) % FOLDS
-    best = None
+    best: _LabelsHeldOut | None = None
     for shrinkage in SHRINKAGES:
         scores = torch.zeros_like(y)
         for k in range(FOLDS):
-            weight, bias = _least_squares(reduced[fold != k], y[fold != k], shrinkage, n_features)
-            scores[fold == k] = _scores(reduced[fold == k], weight, bias)
+            weight, bias = _least_squares(x[fold != k], y[fold != k], shrinkage, n_features)
+            scores[fold == k] = _scores(x[fold == k], weight, bias)
         slopes, offsets = _platt(scores, y)
         logits = scores * slopes + offsets
         loss = F.binary_cross_entropy_with_logits(logits, y).item()
-        if best is None or loss < best[0]:
-            best = loss, shrinkage, slopes, offsets, ((logits > 0) != y.bool()).double().mean().item()
+        if best is None or loss < best.loss:
+            best = _LabelsHeldOut(shrinkage, slopes, offsets, loss, logits)
     assert best is not None
-    loss, shrinkage, slopes, offsets, error_rate = best
-    weight, bias = _least_squares(reduced, y, shrinkage, n_features)
-    weight, bias = slopes[:, None] * (weight @ basis.T), slopes * bias + offsets
-    return LinearHead(weight.float(), (bias - weight @ centre).float(), shrinkage, error_rate, loss)
+    return best
 
 
 def _least_squares(x: Tensor, y: Tensor, shrinkage: float, n_features: int) -> tuple[Tensor, Tensor]:

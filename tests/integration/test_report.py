@@ -99,10 +99,95 @@ def test_the_configuration_is_compared_with_the_run_before(here, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
-    [(["mien"], 4, "Did you mean 'mine'"), (["mine", "--limt", "3"], 2, "No such option"), ([], 4, "no finished run")],
+    [
+        (["mien"], 4, "Did you mean 'mine'"),
+        (["mine", "--limt", "3"], 2, "No such option"),
+        (["mine", "--limit", "3"], 2, "ask for it: --review"),
+        (["mine", "--review", "--limit", "0"], 2, "--limit"),
+        ([], 4, "no finished run"),
+    ],
 )
 def test_what_cannot_be_reported(here, tmp_path, arguments, code, said):
     where = here if arguments else tmp_path
     done = run_here("report", *arguments, cwd=where)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
+
+
+def planted(run: Path) -> str:
+    """Give one validation image of the run another label; returns its path."""
+    lines = run.joinpath("split.csv").read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("valid/red/red 3.png,"))
+    lines[at] = lines[at].replace(",red,valid", ",blue,valid")
+    run.joinpath("split.csv").write_text("\n".join(lines) + "\n")
+    return "valid/red/red 3.png"
+
+
+@pytest.fixture(scope="module")
+def pretrained(here, tmp_path_factory) -> Path:
+    """The same run, of a body whose weights are in a file: random ones, which tell colours well enough."""
+    import torch
+    from torchvision.models import resnet18
+
+    folder = tmp_path_factory.mktemp("review")
+    shutil.copytree(here / "runs", folder / "runs")
+    torch.manual_seed(0)
+    torch.save(resnet18(weights=None).state_dict(), folder / "random.pth")
+    config = folder / "runs" / "mine" / "config.yaml"
+    config.write_text(
+        config.read_text().replace("weights: null", f"weights: {folder / 'random.pth'}").replace("resnet34", "resnet18")
+    )
+    return folder
+
+
+def test_a_label_that_is_wrong_comes_first(pretrained):
+    wrong = planted(pretrained / "runs" / "mine")
+    done = run_here("report", "mine", "--review", "--limit", 25, "--json", cwd=pretrained)
+    assert done.returncode == 0, done.stderr
+    found = done.json["review"]
+    assert (found["images"], found["ranked_by"], len(found["suspects"])) == (60, "held_out", 25)
+    first = found["suspects"][0]
+    assert (first["path"], first["labels"], first["likely"], first["split"]) == (wrong, ["blue"], ["red"], "valid")
+    scores = [suspect["score"] for suspect in found["suspects"]]
+    assert scores == sorted(scores)
+    text = Path(pretrained, found["page"]).read_text(encoding="utf-8")
+    assert text.count('<li tabindex="0">') == 25
+    assert "cross-validation in five parts" in text
+    assert "The 25 of 60 training and validation images" in text
+
+
+def test_where_nothing_is_pretrained_the_runs_own_model_judges(here, tmp_path):
+    shutil.copytree(here / "runs", tmp_path / "runs")
+    run = tmp_path / "runs" / "mine"
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("pretrained: true", "pretrained: false"))
+    wrong = planted(run)
+    done = run_here("report", "mine", "--review", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = done.json["review"]
+    assert (found["ranked_by"], len(found["suspects"])) == ("loss", 60)
+    assert wrong in [suspect["path"] for suspect in found["suspects"][:6]]
+    assert "learned their errors by heart" in (run / "review.html").read_text(encoding="utf-8")
+
+
+def test_corrections_in_use_are_part_of_the_next_ones(pretrained):
+    from imgclf.config import Override, load
+    from imgclf.workflow.review import earlier
+
+    file = pretrained / "fixed.csv"
+    file.write_text("path,action,label\na.png,drop,\nb.png,relabel,red\n")
+    cfg = load(None, [Override("data.corrections", str(file), "test")]).config
+    assert earlier(cfg) == [("a.png", "drop", ""), ("b.png", "relabel", "red")]
+    assert earlier(load(None, []).config) == []
+
+
+def test_a_review_needs_a_model_and_images(pretrained, tmp_path):
+    shutil.copytree(pretrained / "runs", tmp_path / "runs")
+    run = runs.Run(tmp_path / "runs" / "mine")
+    run.update_manifest(data_root=str(tmp_path / "nowhere"))
+    done = run_here("report", "mine", "--review", "--quiet", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "are no longer in" in done.stderr
+    run.file(runs.WEIGHTS).unlink()
+    done = run_here("report", "mine", "--review", "--quiet", cwd=tmp_path)
+    assert (done.returncode, "has no model yet" in done.stderr) == (4, True)

@@ -111,3 +111,36 @@ def test_labels_are_as_sure_as_they_are_right():
     head = probe.fit_labels(x, y)
     assert head.weight[0, 0].item() == pytest.approx(2.0, abs=0.3)
     assert head.bias.item() == pytest.approx(-1.0, abs=0.2)
+
+
+def test_an_image_is_judged_by_the_others_alone():
+    """A label that is wrong changes what other images are told, and never what the image itself is told."""
+    x, y = blobs(apart=3.0, each=20)
+    noisy = y.clone()
+    noisy[7] = (y[7] + 1) % 3
+    probs = probe.out_of_fold(x, noisy, 3)
+    assert probs.sum(1).numpy() == pytest.approx(np.ones(len(y)))
+    assert probs[7, noisy[7]] < 0.1 < 0.8 < probs[7, y[7]]
+    head = probe.fit(x, noisy, 3)
+    assert (probs.argmax(1) != noisy).double().mean().item() == pytest.approx(head.error_rate)
+    given = probs[torch.arange(len(y)), noisy]
+    assert -given.log().mean().item() == pytest.approx(head.loss, rel=1e-6)
+
+
+def test_of_several_labels_each_decision_is_judged_by_the_other_images():
+    x, y = blobs(apart=3.0, each=20)
+    targets = torch.nn.functional.one_hot(y, 3)
+    targets[7] = 1 - targets[7]
+    probs = probe.out_of_fold(x, targets, 3)
+    assert probs.shape == (60, 3)
+    assert probs[7, y[7]] > 0.5
+    sure = torch.where(targets > 0, probs, 1 - probs)
+    assert sure.amin(1).argmin() == 7
+    head = probe.fit_labels(x, targets)
+    assert -sure.log().mean().item() == pytest.approx(head.loss, rel=1e-6)
+
+
+def test_nothing_to_judge_by():
+    assert probe.out_of_fold(torch.randn(3, 4), torch.arange(3), 3) is None
+    probs = probe.out_of_fold(torch.randn(5, 4), torch.tensor([0, 0, 0, 0, 1]), 2)
+    assert probs[4, 1] == 0
