@@ -9,11 +9,13 @@ function joined(labels, several) {
   return several ? labels.map((label) => label.replace(/[;\\]/g, "\\$&")).join(";") : labels[0];
 }
 
-// decisions: {path, action: "keep" | "relabel" | "drop", labels}; earlier: rows of path, action, label.
+// decisions: {path, action: "keep" | "relabel" | "drop", labels, given}; earlier: rows of path, action, label.
 function corrections(decisions, several, earlier) {
   const decided = new Map();
-  for (const { path, action, labels } of decisions) {
-    if (action !== "keep") decided.set(path, [path, action, action === "relabel" ? joined(labels, several) : ""]);
+  for (const { path, action, labels, given } of decisions) {
+    const same = labels.length === given.length && labels.every((label) => given.includes(label));
+    if (action === "drop") decided.set(path, [path, action, ""]);
+    else if (action === "relabel" && !same) decided.set(path, [path, action, joined(labels, several)]);
   }
   const rows = [...earlier.filter((row) => !decided.has(row[0])), ...decided.values()];
   return [["path", "action", "label"], ...rows].map((row) => row.map(cell).join(",") + "\n").join("");
@@ -75,6 +77,7 @@ function start() {
   button.addEventListener("click", () => {
     const decisions = cards.map((card, i) => ({
       path: data.suspects[i].path, action: card.dataset.action || "keep", labels: chosen(card),
+      given: data.suspects[i].labels,
     }));
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([corrections(decisions, data.several, data.earlier)], { type: "text/csv" }));

@@ -1,8 +1,7 @@
 """What a run has to beat, from features that are at hand or computed once: baselines and the learning curve."""
 
 import time
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,10 @@ from imgclf.results import baselines, learning_curve, thresholds
 from imgclf.results.baselines import Frozen
 from imgclf.results.evaluate import Predictions
 from imgclf.schema import Config
-from imgclf.shipping import inference
 from imgclf.shipping.inference import Predictor
-from imgclf.training import features, network
+from imgclf.training import features
 from imgclf.training.fit import Fitted
-from imgclf.workflow import evaluate
+from imgclf.workflow import evaluate, frozen
 from imgclf.workflow.session import Session
 
 
@@ -42,15 +40,15 @@ def judge(
     if found["why"] is not None:
         return {"baselines": found, "learning_curve": nothing}
     started = time.perf_counter()
-    frozen = _at_hand(s, predictor, predictions) or (
+    known = _at_hand(s, predictor, predictions) or (
         None if fitted.interrupted else _computed(s, predictor, predictions)
     )
-    if frozen is None:
+    if known is None:
         why = "the run was interrupted"
         return {"baselines": {**found, "why": why}, "learning_curve": {**nothing, "why": why}}
-    terminal.note(f"baselines: classifiers on the frozen features of {len(frozen.train):,} images (train.baselines)")
-    found["probe"] = baselines.probes(frozen, _right(predictions), _body_was_trained(fitted))
-    curve = learning_curve.curve(frozen, found["probe"].get("logistic_regression", {}).get("C"))
+    terminal.note(f"baselines: classifiers on the frozen features of {len(known.train):,} images (train.baselines)")
+    found["probe"] = baselines.probes(known, _right(predictions), _body_was_trained(fitted))
+    curve = learning_curve.curve(known, found["probe"].get("logistic_regression", {}).get("C"))
     found["probe"]["seconds"] = round(time.perf_counter() - started, 2)
     return {"baselines": found, "learning_curve": curve}
 
@@ -92,30 +90,15 @@ def _at_hand(s: Session, predictor: Predictor, predictions: Predictions) -> Froz
 
 def _computed(s: Session, predictor: Predictor, predictions: Predictions) -> Frozen:
     """The features of the body as it was before training, from a pass over the images, of very many a part."""
-    preprocess = s.loaders.preprocess
-    body = network.pretrained(s.arch, s.weights, preprocess.channels)
-    seen = inference.torch_forward(body, preprocess, str(s.hardware.device))
-
-    def see(images: np.ndarray) -> inference.Seen:
-        return np.zeros((len(images), 1), np.float32), seen(images)[1]  # nothing is classified yet
-
-    frozen = Predictor("frozen body", ("",), preprocess, "bundle", None, lambda images: see(images)[0], see=see)
     root, every = s.data.dataset.root, list(s.data.dataset.train)
     train = [every[i] for i in features.some(len(every))]
-    with s.terminal.progress("baselines", len(train) + len(predictions.paths)) as step:
-        found = _features(frozen, [root / x.path for x in train], step)
-        judged = _features(frozen, [root / path for path in predictions.paths], step)
+    paths = [root / path for path in [*(x.path for x in train), *predictions.paths]]
+    with s.terminal.progress("baselines", len(paths)) as step:
+        seen = frozen.features(s.arch, s.weights, s.loaders.preprocess, str(s.hardware.device), paths, step)
+    found, judged = seen[: len(train)], seen[len(train) :]
     kept = [x for x, row in zip(train, found, strict=True) if row is not None]
     shown = np.stack([row for row in judged if row is not None])
     return _frozen(s, predictor, predictions, np.stack([row for row in found if row is not None]), kept, shown)
-
-
-def _features(frozen: Predictor, paths: Iterable[Path], step: Any) -> list[np.ndarray | None]:
-    found = []
-    for answer in frozen.predict(paths):
-        step()
-        found.append(answer.features)
-    return found
 
 
 def _frozen(

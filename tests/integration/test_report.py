@@ -10,6 +10,7 @@ import pytest
 from support import run_here
 
 from imgclf import runs
+from imgclf.config import Override, dump, load
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +52,10 @@ def test_nothing_is_decoded_in_full_and_nothing_is_written_among_the_images(here
     def decode(path, at_least=None):
         assert at_least is not None, f"{path} in full"
         read.append(path)
-        return images._decode(path, at_least)
+        return really(path, at_least)
 
     read: list[Path] = []
+    really = images.decode
     for module in (images, inspection, thumbnails):
         monkeypatch.setattr(module, "decode", decode)
     before = sorted(p for p in (here / "photos").rglob("*"))
@@ -123,6 +125,13 @@ def planted(run: Path) -> str:
     return "valid/red/red 3.png"
 
 
+def reconfigure(run: Path, **settings: object) -> None:
+    """Change keys of a run's configuration."""
+    file = run / "config.yaml"
+    overrides = [Override(key, value, "test") for key, value in settings.items()]
+    file.write_text(dump(load(str(file), overrides).config))
+
+
 @pytest.fixture(scope="module")
 def pretrained(here, tmp_path_factory) -> Path:
     """The same run, of a body whose weights are in a file: random ones, which tell colours well enough."""
@@ -133,10 +142,7 @@ def pretrained(here, tmp_path_factory) -> Path:
     shutil.copytree(here / "runs", folder / "runs")
     torch.manual_seed(0)
     torch.save(resnet18(weights=None).state_dict(), folder / "random.pth")
-    config = folder / "runs" / "mine" / "config.yaml"
-    config.write_text(
-        config.read_text().replace("weights: null", f"weights: {folder / 'random.pth'}").replace("resnet34", "resnet18")
-    )
+    reconfigure(folder / "runs" / "mine", **{"model.arch": "resnet18", "model.weights": str(folder / "random.pth")})
     return folder
 
 
@@ -159,8 +165,7 @@ def test_a_label_that_is_wrong_comes_first(pretrained):
 def test_where_nothing_is_pretrained_the_runs_own_model_judges(here, tmp_path):
     shutil.copytree(here / "runs", tmp_path / "runs")
     run = tmp_path / "runs" / "mine"
-    config = run / "config.yaml"
-    config.write_text(config.read_text().replace("pretrained: true", "pretrained: false"))
+    reconfigure(run, **{"model.pretrained": False})
     wrong = planted(run)
     done = run_here("report", "mine", "--review", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -171,7 +176,6 @@ def test_where_nothing_is_pretrained_the_runs_own_model_judges(here, tmp_path):
 
 
 def test_corrections_in_use_are_part_of_the_next_ones(pretrained):
-    from imgclf.config import Override, load
     from imgclf.workflow.review import earlier
 
     file = pretrained / "fixed.csv"

@@ -33,8 +33,8 @@ def made_by_script(decisions, several=False, earlier=()) -> str:
     ).stdout
 
 
-def decision(path, action, *labels):
-    return {"path": path, "action": action, "labels": list(labels)}
+def decision(path, action, *labels, given=("cat",)):
+    return {"path": path, "action": action, "labels": list(labels), "given": list(given)}
 
 
 def test_the_least_probable_label_comes_first():
@@ -87,6 +87,7 @@ def test_several_labels_are_joined_as_corrections_take_them_apart(tmp_path):
 def test_earlier_corrections_stay_unless_decided_anew():
     earlier = [["a", "drop", ""], ["b", "relabel", "cat"], ["c", "relabel", "cat"]]
     made = [decision("b", "relabel", "dog"), decision("c", "keep", "cat"), decision("d", "drop")]
+    made.append(decision("e", "relabel", "cat"))  # as it was: nothing to correct
     rows = list(csv.reader(made_by_script(made, earlier=earlier).splitlines()))
     assert rows == [
         ["path", "action", "label"], ["a", "drop", ""], ["c", "relabel", "cat"], ["b", "relabel", "dog"],
