@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def frozen_features(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray
 
 def planted(
     features: np.ndarray, targets: np.ndarray, paths: list[str], classes: tuple[str, ...], share: float, seed: int
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Flip labels, rank, and count those flipped among the first images."""
     rng = np.random.default_rng(seed)
     flipped = rng.permutation(len(targets))[: round(share * len(targets))]
