@@ -7,14 +7,17 @@ from typing import Any
 from imgclf import ranks
 from imgclf.errors import UserError
 from imgclf.schema import Config
+from imgclf.training import quicker
 
+AUTO = "auto"
 CHOSEN = "train.precision"  # the reason of a precision the user named
+BEGUN = "as the run began"
 BF16_PIXELS = 32
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """A torch device and the precision of the forward pass."""
+    """A torch device and the precision of the forward pass; ``AUTO`` until ``settled``."""
 
     device: Any
     precision: str
@@ -22,7 +25,7 @@ class Hardware:
 
 
 def resolve(cfg: Config) -> Hardware:
-    """The device and precision the configuration asks for, or the best ones here.
+    """The device and precision the configuration asks for, or the best device here.
 
     Raises:
         UserError: if the device is not here or cannot compute in that precision.
@@ -31,8 +34,8 @@ def resolve(cfg: Config) -> Hardware:
 
     device = torch.device(_device(_wanted_device(cfg)))
     wanted = cfg.train.precision
-    if wanted == "auto":
-        return Hardware(device, *_best_precision(device.type))
+    if wanted == AUTO:
+        return Hardware(device, AUTO, "")
     if wanted == "fp16" and device.type != "cuda":
         raise UserError(f"train.precision: fp16 needs a CUDA device, this is {device}", "use bf16 or fp32")
     return Hardware(device, wanted, CHOSEN)
@@ -42,20 +45,23 @@ def _wanted_device(cfg: Config) -> str:
     return cfg.train.device
 
 
-def for_size(hardware: Hardware, size: int) -> Hardware:
-    """The same, for images of ``size`` pixels: bf16 that nobody asked for by name gives way on a processor.
+def settled(hardware: Hardware, size: int, before: str | None = None) -> Hardware:
+    """The same, with the best precision for images of ``size`` pixels where it is to be found.
 
     The backward pass of torch's bf16 convolution (seen in 2.15 on AVX512-BF16) leaves parts of a gradient unset where a
     3 x 3 kernel with a stride of 2 meets a 1 x 1 map, as in a ResNet's last stage at 16 pixels: NaN weights.
+
+    Args:
+        before: The precision in which this run began on such a device, if it did: it goes on in that.
     """
-    if (
-        hardware.precision != "bf16"
-        or hardware.device.type != "cpu"
-        or hardware.reason == CHOSEN
-        or size >= BF16_PIXELS
-    ):
+    if hardware.precision != AUTO:
         return hardware
-    return replace(hardware, precision="fp32", reason=f"torch's bf16 is not safe below {BF16_PIXELS} pixels here")
+    if before:
+        return replace(hardware, precision=before, reason=BEGUN)
+    if hardware.device.type == "cpu" and size < BF16_PIXELS:
+        return replace(hardware, precision="fp32", reason=f"torch's bf16 is not safe below {BF16_PIXELS} pixels here")
+    precision, reason = quicker.best(hardware.device)
+    return replace(hardware, precision=precision, reason=reason)
 
 
 def _device(wanted: str) -> str:
@@ -121,23 +127,3 @@ def processes(cfg: Config) -> int:
             f"use --devices {n}" if n > 1 else "leave out --devices",
         )
     return wanted
-
-
-def _best_precision(kind: str) -> tuple[str, str]:
-    import torch
-
-    if kind == "cuda":
-        good = torch.cuda.is_bf16_supported()
-        return ("bf16", "the GPU supports it") if good else ("fp16", "the GPU has no bf16")
-    if kind == "cpu" and _cpu_has_bf16():
-        return "bf16", "this processor has bf16 instructions"
-    return "fp32", f"the reference on {kind}"
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether bf16 runs in hardware (AVX512-BF16 or AMX); emulated, it is slower than fp32."""
-    import torch
-
-    # Private, and not in every torch this project supports; a missing probe means fp32.
-    probes = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-    return any(probe() for probe in probes if probe is not None)

@@ -142,14 +142,16 @@ def _circumstances(s: Any) -> dict[str, Any]:
     import torch
 
     from imgclf.data import loaders
+    from imgclf.training import devices, quicker
 
-    opener = loaders.image_opener(s.loaders.dls)
+    opener, size = loaders.image_opener(s.loaders.dls), s.loaders.preprocess.size
+    slow = s.hardware.precision == "fp32" and size >= devices.BF16_PIXELS
     kind = type(opener.cache.store).__name__.lower() if opener.cache else "none"
     return {
         "batch_size": s.loaders.batch_size, "n_train": len(s.data.dataset.train), "workers": s.loaders.workers,
         "cores": os.cpu_count() or 1, "threads": torch.get_num_threads(), "device": s.hardware.device.type,
         "precision": s.hardware.precision, "engine": "fused" if opener.forms[0].average else "fastai", "cache": kind,
-        "arch": s.arch.name, "size": s.loaders.preprocess.size,
+        "arch": s.arch.name, "size": size, "quicker": quicker.faster(s.hardware.device) if slow else None,
     }  # fmt: skip
 
 

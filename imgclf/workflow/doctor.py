@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from importlib.util import find_spec
 from itertools import product
 from typing import Any
@@ -39,6 +38,7 @@ def examine() -> dict[str, Any]:
         "platform": facts["platform"],
         "processors": os.cpu_count(),
         "devices": devices,
+        "precision: auto": {name: _precision(name) for name in (device.split()[0] for device in devices)},
         "training steps": steps([device.split()[0] for device in devices]),
         "extras": {name: _installed(modules) for name, modules in EXTRAS.items()},
         "shared memory": _shared_memory(),
@@ -74,27 +74,22 @@ def _row(device: str, precision: str, channels_last: bool, reference: Any) -> di
 def _step(device: str, precision: str, channels_last: bool) -> tuple[float, Any]:
     """Seconds of a step, and its outputs in fp32 on the processor; the weights and images are always the same."""
     import torch
-    from torch import nn
 
-    from imgclf.networks import bodies
+    from imgclf.training.quicker import Steps
 
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    kind = torch.float16 if precision == "fp16" else torch.bfloat16
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net, x = bodies.BUILDERS["resnet18"](), torch.rand(IMAGES, 3, SIDE, SIDE)
-    net, x = net.to(device).to(memory_format=layout), x.to(device, memory_format=layout)
-    y, seconds = torch.arange(IMAGES, device=device), []
-    for _ in range(1 + TIMED):  # the first step pays for set-up
-        net.zero_grad(set_to_none=True)
-        started = time.perf_counter()
-        with torch.autocast(device, dtype=kind, enabled=precision != "fp32"):
-            outputs = net(x)
-            loss = nn.functional.cross_entropy(outputs, y)
-        loss.backward()
-        loss.item()  # waits for the device
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[1:]), outputs.detach().float().cpu()
+    step = Steps(torch.device(device), precision, channels_last, IMAGES, SIDE)
+    seconds = [step() for _ in range(1 + TIMED)]  # the first step pays for set-up
+    return min(seconds[1:]), step.outputs
+
+
+def _precision(device: str) -> str:
+    """What ``train.precision: auto`` is on a device, and why."""
+    import torch
+
+    from imgclf.training import quicker
+
+    precision, why = quicker.best(torch.device(device))
+    return f"{precision} ({why})"
 
 
 def _installed(modules: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from imgclf import ranks
@@ -148,8 +148,13 @@ class Session:
         self.terminal.show(plan_view.phases(made, counts))
 
 
-def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Session:
+def start(
+    cfg: Config, terminal: Terminal, data: Prepared | None = None, began: dict[str, Any] | None = None
+) -> Session:
     """Prepare data, weights, loaders and learner. Cheap failures come first.
+
+    Args:
+        began: The manifest of the run, which knows the precision it began in, if it did.
 
     Raises:
         UserError: of the kind that fits, before anything is trained.
@@ -166,7 +171,8 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     made = loaders.build(cfg, data.dataset, hardware.device, found.pretrained, stats, data.checks)
     about_size = arch.check(made.preprocess, found.pretrained)
     phases, _ = plan.schedule(cfg, found.pretrained, plan.wants_probe(cfg, found.pretrained))
-    hardware = devices.for_size(hardware, min((made.preprocess.size, *(s for phase in phases for s in phase.sizes))))
+    smallest = min((made.preprocess.size, *(size for phase in phases for size in phase.sizes)))
+    hardware = _settled(hardware, smallest, began or {})
     learn, notes = learner.build(cfg, made, arch, found, chosen, hardware, data.dataset.task)
     learn.micro_batches.warn = terminal.warn
     if learn.probe:
@@ -179,3 +185,11 @@ def start(cfg: Config, terminal: Terminal, data: Prepared | None = None) -> Sess
     learn.add_cb(loaders.TellTrouble(terminal.warn))
     learn.add_cbs(together.callbacks(hardware.device))
     return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal, decisions)
+
+
+def _settled(hardware: Hardware, smallest: int, began: dict[str, Any]) -> Hardware:
+    """The hardware with its precision: that of the run so far, else the best here; of several processes the first's."""
+    same = str(began.get("device", "")).partition(":")[0] == hardware.device.type
+    before = began.get("precision") if same else None
+    found = together.from_first(lambda: devices.settled(hardware, smallest, before))
+    return replace(hardware, precision=found.precision, reason=found.reason)

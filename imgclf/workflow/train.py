@@ -155,7 +155,7 @@ def _train(
 ) -> TrainResult:
     from imgclf.workflow import fitting, keeping, look, planned, rates, report, session
 
-    s = session.start(cfg, terminal)
+    s = session.start(cfg, terminal, began=run.manifest() if ranks.is_first() else None)
     data = s.data.dataset
     if resumed:
         fitting.check_same(s, resumed, run)
@@ -205,8 +205,15 @@ def _record(run: Run, s: Any) -> None:
         data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings, layout=s.data.samples.layout,
         classes=len(data.classes), arch=s.arch.name,
         pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),
-        precision=s.hardware.precision, decisions=s.decisions,
+        precision=s.hardware.precision, decisions=s.decisions, **_precision_reason(s.hardware.reason),
     )  # fmt: skip
+
+
+def _precision_reason(reason: str) -> dict[str, str]:
+    """Why the run has its precision; nothing where it goes on in it: the manifest has the first reason."""
+    from imgclf.training import devices
+
+    return {} if reason == devices.BEGUN else {"precision_reason": reason}
 
 
 @contextlib.contextmanager

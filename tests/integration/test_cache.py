@@ -1,5 +1,6 @@
 """A run with a cache of decoded images is the run without one, bit for bit; and what cannot be kept is told."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,25 @@ def test_what_a_cache_cannot_be_is_refused(images, tmp_path, wrong):
     assert done.returncode == 2
     assert f"data.{wrong.split('=')[0]}" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_goes_on_in_the_precision_it_began_in(images, tmp_path, monkeypatch):
+    """Though this machine would decide otherwise now."""
+    from imgclf.training import quicker
+
+    bf16, fp32 = ("bf16", "measured here: faster"), ("fp32", "measured here: bf16 is slow")
+    monkeypatch.setattr(quicker, "best", lambda device: bf16)
+    arguments = [a for a in SMALL if a != "train.precision=fp32"]
+    arguments.pop(arguments.index("model.cut=-4") + 1)  # its --set
+    arguments[arguments.index("--size") + 1 : arguments.index("--presize") + 2] = ["32", "--presize", "40"]
+    done = run_here("train", "-d", images, *arguments, "--name", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "bf16 (measured here: faster)" in done.stderr
+    recorded = json.loads((tmp_path / "runs" / "run" / "manifest.json").read_text())
+    assert (recorded["precision"], recorded["precision_reason"]) == bf16
+    monkeypatch.setattr(quicker, "best", lambda device: fp32)
+    done = run_here("train", "--resume", "run", "--extend", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "bf16 (as the run began)" in done.stderr
+    recorded = json.loads((tmp_path / "runs" / "run" / "manifest.json").read_text())
+    assert (recorded["precision"], recorded["precision_reason"]) == bf16

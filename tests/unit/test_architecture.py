@@ -54,7 +54,7 @@ LIGHT = [
             "prepare",
         )
     ),
-    *(f"imgclf.training.{name}" for name in ("plan", "plan_view", "display", "interrupt", "devices")),
+    *(f"imgclf.training.{name}" for name in ("plan", "plan_view", "display", "interrupt", "devices", "quicker")),
     *(name for name in MODULES if name.startswith("imgclf.results")),
     *(name for name in MODULES if name.startswith("imgclf.cli")),
 ]

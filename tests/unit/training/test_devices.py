@@ -31,24 +31,45 @@ def test_fp16_needs_a_gpu():
         resolve(device="cpu", precision="fp16")
 
 
-@pytest.mark.parametrize(("has", "expected"), [(True, "bf16"), (False, "fp32")])
-def test_auto_uses_bf16_on_a_cpu_only_in_hardware(has, expected, monkeypatch):
-    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: has)
-    assert resolve(device="cpu").precision == expected
-    assert resolve(device="cpu", precision="fp32").precision == "fp32"
-
-
-@pytest.mark.parametrize(
-    ("size", "precision", "reason", "expected"),
-    [
-        (16, "bf16", "this processor has bf16 instructions", "fp32"),
-        (32, "bf16", "this processor has bf16 instructions", "bf16"),
-        (16, "bf16", devices.CHOSEN, "bf16"),
-        (16, "fp32", "the reference on cpu", "fp32"),
-    ],
-)
-def test_bf16_gives_way_to_fp32_on_tiny_images_unless_it_was_asked_for(size, precision, reason, expected):
+def hardware(precision: str) -> devices.Hardware:
     import torch
 
-    hardware = devices.Hardware(torch.device("cpu"), precision, reason)
-    assert devices.for_size(hardware, size).precision == expected
+    return devices.Hardware(torch.device("cpu"), precision, "")
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """What was measured here: bf16 is the best."""
+    asked = []
+
+    def best(device):
+        asked.append(device.type)
+        return "bf16", "measured here"
+
+    monkeypatch.setattr(devices.quicker, "best", best)
+    return asked
+
+
+def test_auto_is_what_was_measured(measured):
+    undecided = resolve(device="cpu")
+    assert undecided.precision == devices.AUTO
+    found = devices.settled(undecided, 32)
+    assert (found.precision, found.reason, measured) == ("bf16", "measured here", ["cpu"])
+
+
+@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
+@pytest.mark.parametrize("before", [None, "bf16", "fp32"])
+def test_a_precision_by_name_is_never_changed(measured, wanted, before):
+    found = devices.settled(resolve(device="cpu", precision=wanted), 16, before)
+    assert (found.precision, found.reason, measured) == (wanted, devices.CHOSEN, [])
+
+
+def test_tiny_images_are_computed_in_fp32_on_a_processor(measured):
+    found = devices.settled(hardware(devices.AUTO), 31)
+    assert (found.precision, measured) == ("fp32", [])
+    assert "not safe below 32 pixels" in found.reason
+
+
+def test_a_run_goes_on_in_the_precision_it_began_in(measured):
+    found = devices.settled(hardware(devices.AUTO), 224, "fp32")
+    assert (found.precision, found.reason, measured) == ("fp32", "as the run began", [])
