@@ -100,20 +100,28 @@ def _human(made: "Comparison") -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    columns = ["run", "arch", "params", "error rate", "95 % interval", "seconds", "ms an image"]
+    from imgclf.results.compare import TEST
+
+    wrong = "a label wrong" if made.several else "error rate"
+    columns = ["run", "arch", "params", "MB", wrong, "95 % interval", "seconds", "ms an image"]
     rows = [
         [
-            run["name"], run["arch"], f"{run['params']:,}", f"{run['error_rate']['value']:.4f}",
+            run["name"], run["arch"], f"{run['params']:,}", f"{run['bytes'] / 1e6:.1f}",
+            f"{run['error_rate']['value']:.4f}",
             f"{run['error_rate']['low']:.3f}–{run['error_rate']['high']:.3f}", run["seconds"], run["latency_ms"],
         ]
         for run in made.runs
     ]  # fmt: skip
-    pairs = [[p.a, p.b, p.only_a, p.only_b, f"{p.p_value:.3g}", f"{p.p_holm:.3g}"] for p in made.verdict.pairs]
+    pairs = [
+        [p.a, p.b, p.only_a, p.only_b, len(flipped), f"{p.p_value:.3g}", f"{p.p_holm:.3g}"]
+        for p, flipped in zip(made.verdict.pairs, made.flips, strict=True)
+    ]
     verdict = Text.assemble((f"recommended: {made.verdict.recommended}", "bold"), f" – {made.verdict.why}")
     return Group(
         table(f"Judged on the same {made.n} images", columns, rows),
         Text(""),
-        table("Pairs", ["a", "b", "only a right", "only b right", "p", "p, Holm"], pairs),
+        table("Pairs", ["a", "b", "only a right", "only b right", "flipped", "p", "p, Holm"], pairs),
         Text(""),
         verdict,
+        Text(f"p: {TEST}; --json lists the images that flipped"),
     )

@@ -1,17 +1,24 @@
 """Which of several models to take: a paired test on the images all of them were judged on.
 
 Two models judged on the same images are compared on the images where one is right and the other wrong (McNemar 1947,
-exact form). Unlike two overlapping intervals this uses that both saw the same easy and hard images.
+exact form). Unlike two overlapping intervals this uses that both saw the same easy and hard images. With several labels
+an image it is right if all of them are.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from imgclf.results.answers import Answer
+
 LEVEL = 0.05
+TEST = (
+    "exact McNemar test on the images one of two models has right and the other wrong; Holm's correction for all pairs"
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,15 @@ def mcnemar(only_a: int, only_b: int) -> float:
     from scipy.stats import binomtest
 
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def flips(a: "dict[str, Answer]", b: "dict[str, Answer]", order: Sequence[str]) -> list[dict[str, str]]:
+    """The images of ``order`` that one of two models has right and the other wrong: ``path, target, a, b``."""
+    return [
+        {"path": path, "target": a[path].target, "a": a[path].pred, "b": b[path].pred}
+        for path in order
+        if a[path].right != b[path].right
+    ]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

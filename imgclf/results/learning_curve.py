@@ -192,6 +192,7 @@ def advice(found: dict[str, Any]) -> str:
         if doubled
         else ""
     )
-    gaining = [row["class"] for row in found["per_class"] if row["low"] > 0 and row["n"] >= FEW]
+    # What is always right already has nothing left to gain.
+    gaining = [r["class"] for r in found["per_class"] if r["low"] > 0 and r["all"] < 1 and r["n"] >= FEW]
     most = f", most of all of {', '.join(gaining[:NAMED])}" if gaining and len(found["per_class"]) > 2 else ""
     return f"{start}{then}, so more images would help{most}."

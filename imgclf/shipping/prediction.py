@@ -60,7 +60,7 @@ class Prediction:
             return {"path": path, "error": self.error}
         best = np.argsort(-self.probs, kind="stable")[:top_k]
         probs = {classes[i]: float(self.probs[i]) for i in best}
-        known = {} if self.distance is None else {"unlike": self.unlike, "distance": round(self.distance, 4)}
+        known = {} if self.distance is None else {"unlike": self.unlike, "distance": self.distance}
         if self.labels is not None:
             return {"path": path, "labels": list(self.labels), "probs": probs, **known}
         row = {"path": path, "label": self.label, "prob": self.prob, "probs": probs, **known}

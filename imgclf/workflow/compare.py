@@ -1,5 +1,6 @@
 """Compare models on the same validation images: finished runs, or runs trained here that differ in one thing."""
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from imgclf.data import changes
 from imgclf.data.location import keep_out
 from imgclf.errors import DataError, ModelError, UserError
 from imgclf.results import answers
-from imgclf.results.compare import Candidate, Verdict
+from imgclf.results.compare import TEST, Candidate, Verdict, flips
 from imgclf.results.compare import compare as judge
 from imgclf.results.metrics import wilson
 from imgclf.runs import Run
@@ -36,15 +37,24 @@ class Variant:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The figures of every run, as they go into JSON, and what follows from them."""
+    """The figures of every run, as they go into JSON, and what follows from them.
+
+    Attributes:
+        flips: For each pair of the verdict, the images one of the two has right and the other wrong.
+        several: Whether an image may have several labels; it is right if all of them are.
+    """
 
     runs: list[dict[str, Any]]
     n: int
     verdict: Verdict
+    flips: list[list[dict[str, str]]]
+    several: bool
 
     def to_dict(self) -> dict[str, Any]:
+        pairs = zip(self.verdict.pairs, self.flips, strict=True)
         return {
-            "n": self.n, "runs": self.runs, "pairs": [pair.to_dict() for pair in self.verdict.pairs],
+            "n": self.n, "task": "multi" if self.several else "single", "runs": self.runs, "test": TEST,
+            "pairs": [{**pair.to_dict(), "flips": flipped} for pair, flipped in pairs],
             "best": self.verdict.best, "recommended": self.verdict.recommended, "why": self.verdict.why,
         }  # fmt: skip
 
@@ -68,14 +78,17 @@ def compare(
     _check_distinct(found)
     for run in found:
         _check_finished(run)
-    _check_same_images(found)
+    several = _check_same_images(found)
     given = [answers.read_csv(run.file(runs.PREDICTIONS)) for run in found]
     order = _judged_by_all(found, given, terminal)
     right = [np.array([answer[path].right for path in order]) for answer in given]
     terminal.note(f"measuring the time of one prediction, {TIMED} for each model")
     rows = [_figures(run, ok, device, trust) for run, ok in zip(found, right, strict=True)]
     candidates = [Candidate(row["name"], row["params"], ok) for row, ok in zip(rows, right, strict=True)]
-    return Comparison(rows, len(order), judge(candidates))
+    verdict = judge(candidates)
+    named = {run.name: answer for run, answer in zip(found, given, strict=True)}
+    flipped = [flips(named[pair.a], named[pair.b], order) for pair in verdict.pairs]
+    return Comparison(rows, len(order), verdict, flipped, several)
 
 
 def train_each(
@@ -142,8 +155,12 @@ def _check_finished(run: Run) -> None:
         )
 
 
-def _check_same_images(found: Sequence[Run]) -> None:
-    """Every run must have the validation images of the first: same paths, labels and content."""
+def _check_same_images(found: Sequence[Run]) -> bool:
+    """Every run must have the validation images of the first: same paths, labels and content.
+
+    Returns:
+        Whether they have several labels each.
+    """
     first, *others = [_validation(run) for run in found]
     for run, own in zip(found[1:], others, strict=True):
         if first.keys() != own.keys():
@@ -160,12 +177,24 @@ def _check_same_images(found: Sequence[Run]) -> None:
                 f"such as {changed[0]}",
                 "train both on the same state of the data",
             )
+    tasks = {run.name: _task(run) for run in found}
+    if len(set(tasks.values())) > 1:
+        raise DataError(
+            f"some of the runs give one label an image, others several: {tasks}", "compare runs for the same question"
+        )
+    return tasks[found[0].name] == "multi"
+
+
+def _task(run: Run) -> str:
+    """What the model answers with, of the run's record; the images themselves may have one label each by chance."""
+    try:
+        return str(json.loads(run.file(runs.RECORD).read_text(encoding="utf-8")).get("task", "single"))
+    except (OSError, ValueError, AttributeError) as e:
+        raise ModelError(f"cannot read the model record {run.file(runs.RECORD)}: {e}", "train it again") from e
 
 
 def _validation(run: Run) -> dict[str, tuple[tuple[str, ...], str]]:
     rows = [row for row in changes.read(run.file(runs.SPLIT)) if row.sample.split == "valid"]
-    if any(len(row.sample.labels) != 1 for row in rows):
-        raise DataError(f"{run.path} has images with several labels: `compare` is for one label an image")
     return {row.sample.path: (row.sample.labels, row.digest) for row in rows}
 
 
@@ -190,6 +219,7 @@ def _figures(run: Run, right: np.ndarray, device: str, trust: bool) -> dict[str,
     errors = wilson(int((~right).sum()), len(right))
     return {
         "name": run.name, "arch": record.arch, "params": sum(p.numel() for p in net.parameters()),
+        "bytes": run.file(runs.WEIGHTS).stat().st_size,
         "error_rate": errors.to_dict(), "seconds": run.manifest().get("result", {}).get("seconds"),
         "latency_ms": round(latency(run.path, device, trust), 3),
     }  # fmt: skip

@@ -231,7 +231,14 @@ def _labelled(
         "data.group_by": None,
     }
     settings = [Override(key, value, "--data") for key, value in other.items()]
-    found = scan.scan(load(source, settings).config, least_classes=1)
+    try:
+        found = scan.scan(load(source, settings).config, least_classes=1)
+    except DataError as e:
+        if "set data." not in (e.hint or ""):
+            raise
+        # Here nothing can be set.
+        hint = f"{e.hint}, which is as it was in training; the usual names, such as image and label, are known too"
+        raise DataError(e.message, hint.replace("; set data.", "; it is data.")) from e
     _check_labels(found, predictor, terminal)
     return found.root, found.items
 

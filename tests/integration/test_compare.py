@@ -45,6 +45,9 @@ def test_the_result_is_the_contract(trained, work):
     [pair] = found["pairs"]
     assert (pair["a"], pair["b"]) == ("compare-resnet18", "compare-resnet34")
     assert 0 < pair["p_value"] <= pair["p_holm"] <= 1
+    assert "Holm" in found["test"]
+    assert len(pair["flips"]) == pair["only_a"] + pair["only_b"]
+    assert small["bytes"] == (work / "runs" / small["name"] / "model.safetensors").stat().st_size
     # Six images cannot show a difference at 5 % unless all six differ.
     assert found["recommended"] == "compare-resnet18"
     assert "of 6 images" in found["why"] or "on 6 images" in found["why"]
@@ -110,6 +113,23 @@ def test_other_images_labels_or_content_are_a_data_error(copy, work, file, colum
     assert row["path"] in done.stderr
 
 
+def test_the_images_that_flipped_are_listed(copy, work):
+    with (copy / "eval" / "predictions.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    row = rows[0]
+    row["pred"] = next(name for name in ("disc", "square") if name != row["target"])
+    with (copy / "eval" / "predictions.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(row))
+        writer.writeheader()
+        writer.writerows([{**r, "pred": r["target"]} if r is not row else r for r in rows])
+    done = run_here("compare", "compare-resnet34", "copy", "--json", cwd=work)
+    [pair] = done.json["pairs"]
+    assert len(pair["flips"]) == pair["only_a"] + pair["only_b"] > 0
+    for flip in pair["flips"]:
+        assert (flip["a"] == flip["target"]) != (flip["b"] == flip["target"])
+    assert "flipped" in run_here("compare", "compare-resnet34", "copy", cwd=work).stdout
+
+
 def test_an_image_only_one_could_read_counts_for_none(copy, work):
     lines = (copy / "eval" / "predictions.csv").read_text().splitlines(keepends=True)
     (copy / "eval" / "predictions.csv").write_text("".join(lines[:-1]))
@@ -170,14 +190,8 @@ def test_names_say_what_differs(monkeypatch):
     assert [(v.config.train.loss, v.config.train.lr) for v in made][1:3] == [("focal", "auto"), ("cross_entropy", 1e-3)]
 
 
-def test_several_labels_an_image_are_refused(copy, work):
-    with (copy / "split.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    next(r for r in rows if r["split"] == "valid")["label"] = "disc;square"
-    with (copy / "split.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+def test_runs_for_different_questions_are_refused(copy, work):
+    edit(copy / "model.json", '"task": "single"', '"task": "multi"')
     done = run_here("compare", "copy", "compare-resnet18", cwd=work)
     assert done.returncode == 3
-    assert "several labels" in done.stderr
+    assert "some of the runs give one label an image, others several" in done.stderr

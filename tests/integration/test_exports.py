@@ -15,6 +15,7 @@ import pytest
 import torch
 from fastai.vision.learner import create_head
 from PIL import Image
+from support import run_here
 from torch import nn
 from torchvision.models import resnet18
 
@@ -38,7 +39,8 @@ def make_model(folder: Path, resize="crop", temperature=0.08, **head) -> Path:
         for _ in range(3):
             net(torch.randn(4, 3, SIZE, SIZE) + torch.randn(4, 3, 1, 1))
     preprocess = Preprocess(size=SIZE, resize=resize, mean=(0.4, 0.5, 0.6), std=(0.3, 0.2, 0.25))
-    record = bundle.Record(CLASSES, preprocess, "resnet18", layers.describe(net[1]), temperature)
+    abstain = {"abstention": [{"rate": 0.05, "threshold": 0.8}]}
+    record = bundle.Record(CLASSES, preprocess, "resnet18", layers.describe(net[1]), temperature, abstain)
     bundle.save(folder, net.eval().state_dict(), record)
     return folder
 
@@ -123,7 +125,7 @@ def test_onnx_needs_nothing_but_onnxruntime_and_says_everything(onnx_file, model
         "temperature": 0.08,
         "task": "single",
         "thresholds": None,
-        "abstention": [],
+        "abstention": [{"rate": 0.05, "threshold": 0.8}],
     }
     [entry], [out] = session.get_inputs(), session.get_outputs()
     assert (entry.name, entry.type, entry.shape[1:]) == ("image", "tensor(uint8)", [SIZE, SIZE, 3])
@@ -141,6 +143,21 @@ def test_onnx_through_the_predictor(onnx_file, model, photos, expected):
     found = list(predictor.predict(photos, batch_size=4))
     np.testing.assert_allclose(np.stack([p.probs for p in found]), expected, atol=1e-5)
     np.testing.assert_allclose(np.exp(found[0].logits), found[0].probs, atol=1e-6)
+
+
+def test_an_export_abstains_as_the_model_does(onnx_file, model, photos, expected, tmp_path):
+    def labels(what, *more):
+        done = run_here("predict", what, *photos, *more, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return [(row["label"], row["abstained"]) for row in done.json["predictions"]]
+
+    found = labels(onnx_file, "--abstain", 0.07)
+    assert found == labels(model, "--abstain", 0.07)
+    assert [abstained for _, abstained in found] == (expected.max(1) < 0.8).tolist()
+    assert {label for label, abstained in found if abstained} == {"unknown"}
+    refused = run_here("predict", onnx_file, photos[0], "--abstain", 0.01, cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert "the model has no threshold for 0.01" in refused.stderr
 
 
 def test_using_an_onnx_file_imports_no_torch(onnx_file, photos):

@@ -5,12 +5,15 @@ import shutil
 from pathlib import Path
 
 import judged
+import numpy as np
 import pytest
+from PIL import Image
 from support import run_here
 
 from imgclf import runs
 from imgclf.results.sections import baselines
 from imgclf.results.sections.content import Content
+from imgclf.shipping import bundle
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,37 @@ def test_nothing_but_unreadable_images(here, odd):
     assert "none of the 48 images" in done.json["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"), [("image,kind", "no column 'label'"), ("picture,label", "no column 'image'")]
+)
+def test_a_table_without_a_column_that_is_needed(here, odd, columns, said):
+    (odd / "table.csv").write_text(f"{columns}\nred/red 1.png,red\n")
+    done = evaluate(here, "--data", odd / "table.csv", "--json")
+    error = done.json["error"]
+    assert (done.returncode, error["exit_code"]) == (3, 3)
+    assert said in error["message"]
+    assert f"its columns: {', '.join(columns.split(','))}; it is data." in error["hint"]
+    assert "set data." not in error["hint"]
+
+
+def test_a_table_with_the_usual_columns(here, odd):
+    (odd / "table.csv").write_text("image,label\nred/red 1.png,red\nblue/blue 1.png,blue\n")
+    assert evaluate(here, "--data", odd / "table.csv", "--json").json["n"] == 2
+
+
+def test_a_run_of_an_older_version_that_knows_less(here, tmp_path):
+    """No check for unlike images, no baselines: the rest is as ever."""
+    old = tmp_path / "old"
+    shutil.copytree(here / "runs" / "mine", old)
+    bundle.update(old, metrics={})
+    (old / runs.EVAL_REPORT).unlink()
+    found = run_here("evaluate", old, "--json", cwd=here).json
+    assert found["accuracy"] == evaluate(here, "--json").json["accuracy"]
+    assert not {"unlike", "baselines", "learning_curve"} & found.keys()
+    [row] = run_here("predict", old, "photos/test/red/red 1.png", "--json", cwd=here).json["predictions"]
+    assert not {"unlike", "distance"} & row.keys()
+
+
 def test_a_run_of_a_newer_version(here, tmp_path):
     shutil.copytree(here / "runs" / "mine", tmp_path / "newer")
     record = tmp_path / "newer" / runs.RECORD
@@ -187,7 +221,7 @@ def test_abstaining_is_chosen_on_validation_and_used_elsewhere(here, rate):
     assert (on_test["chosen_on"], on_test["threshold"]) == ("the validation images", on_valid["threshold"])
     rows = run_here("predict", "mine", "photos/test", "--abstain", rate, "--json", cwd=here).json["predictions"]
     assert len(rows) == on_test["coverage"]["n"] == 48
-    assert sum(not row["abstained"] for row in rows) == round(on_test["coverage"]["value"] * 48)
+    assert sum(not row["abstained"] for row in rows) == round(on_test["coverage"]["value"] * 48) - on_test["unlike"]
 
 
 def test_withheld_answers(here, rate):
@@ -198,12 +232,76 @@ def test_withheld_answers(here, rate):
     assert 0 < len(withheld) < 48
     assert {row["label"] for row in withheld} == {"unknown"}
     assert [(row["prob"], row["probs"]) for row in rows] == [(row["prob"], row["probs"]) for row in plain]
-    assert max(row["prob"] for row in withheld) < min(row["prob"] for row in rows if not row["abstained"])
+    unsure = [row["prob"] for row in withheld if not row["unlike"]]
+    assert max(unsure) < min(row["prob"] for row in rows if not row["abstained"])
     assert "are 'unknown'" in done.stderr
     csv = run_here("predict", "mine", "photos/test", "--abstain", rate, "--format", "csv", cwd=here).stdout
     assert csv.count(",unknown,") == len(withheld)
     table = run_here("predict", "mine", "photos/test", "--abstain", rate, cwd=here).stdout
     assert sum(" unknown " in line for line in table.splitlines()) == len(withheld)
+
+
+@pytest.fixture(scope="module")
+def strict(here) -> Path:
+    """The run with a narrower border, so that about half of the test images are unlike."""
+    target = here / "runs" / "strict"
+    shutil.copytree(here / "runs" / "mine", target)
+    rows = run_here("predict", "mine", "photos/test", "--json", cwd=here).json["predictions"]
+    metrics = json.loads((target / runs.RECORD).read_text())["metrics"]
+    metrics["unlike"]["threshold"] *= sorted(row["distance"] for row in rows)[24] ** 2 * 0.999
+    bundle.update(target, metrics=metrics)
+    return target
+
+
+def test_images_unlike_the_training_data_are_flagged(here, strict, rate):
+    def ask(*more, model="strict"):
+        return run_here("predict", model, "photos/test", *more, cwd=here)
+
+    rows = ask("--json").json["predictions"]
+    assert {row["unlike"] for row in rows} == {True, False}
+    assert all(row["unlike"] is (row["distance"] > 1) for row in rows)
+    flagged = {row["path"] for row in rows if row["unlike"]}
+    usual = {
+        row["path"] for row in ask("--abstain", rate, "--json", model="mine").json["predictions"] if row["abstained"]
+    }
+    withheld = ask("--abstain", rate, "--json").json["predictions"]
+    assert {row["path"] for row in withheld if row["label"] == "unknown"} == flagged | usual
+    table = ask().stdout
+    assert table.count("unlike the training images (") == len(flagged)
+    lines = ask("--format", "csv").stdout.splitlines()
+    assert lines[0] == "path,label,prob,unlike,distance,error,blue,green,red"
+    assert sum(",True," in line for line in lines) == len(flagged)
+
+
+def test_evaluate_tells_how_many_images_are_unlike(here, strict, rate):
+    done = run_here("evaluate", "strict", "--split", "test", "--abstain", rate, "--json", cwd=here)
+    found = done.json["unlike"]
+    rows = run_here("predict", "strict", "photos/test", "--abstain", rate, "--json", cwd=here).json["predictions"]
+    assert (found["flagged"], found["n"], found["fitted_here"]) == (sum(row["unlike"] for row in rows), 48, False)
+    assert "of 48 images are unlike those the model was trained for" in done.json["warnings"][0]
+    given = done.json["abstention"]
+    assert sum(not row["abstained"] for row in rows) == round(given["coverage"]["value"] * 48) - given["unlike"]
+    assert given["unlike"] > 0
+    said = run_here("evaluate", "strict", "--split", "test", "--abstain", rate, cwd=here).stdout
+    assert f"unlike the training images: {found['flagged']} of 48" in said
+    assert f"{given['unlike']} of these answers withheld" in said
+    own = evaluate(here, "--json").json["unlike"]
+    assert (own["fitted_here"], own["n"]) == (True, 48)
+
+
+def test_the_test_split_is_never_fitted_on(here, tmp_path):
+    """The same run beside other test images, and after they were judged: not a bit of the model differs."""
+    shutil.copytree(here / "photos", tmp_path / "photos")
+    for path in (tmp_path / "photos" / "test").rglob("*.png"):
+        Image.fromarray(np.zeros((judged.SIDE, judged.SIDE, 3), np.uint8)).save(path)
+    other = judged.run_of(tmp_path / "photos", tmp_path / "runs")
+    mine = here / "runs" / "mine"
+    facts = [json.loads((run / runs.RECORD).read_text()) for run in (mine, other)]
+    for key in ("temperature", "thresholds", "metrics"):
+        assert facts[0][key] == facts[1][key]
+    before = {path: path.read_bytes() for path in mine.rglob("*") if path.is_file() and path.parent.name != "export"}
+    assert evaluate(here, "--split", "test", "--abstain", 0.3, "--json").returncode == 0
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_rate_out_of_reach(here):

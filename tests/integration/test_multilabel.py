@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -147,3 +148,23 @@ def test_explain_shows_each_decision(trained, work, tmp_path):
     named = run_here("explain", "colours", image, *labels, "--out", tmp_path, cwd=work)
     assert f"label {', '.join(list(shapes.COLOURS)[:2])} (from --label)" in named.stdout
     assert "the mean over 3 decisions" in named.stdout
+
+
+def test_runs_are_compared_by_the_images_whose_labels_are_all_right(trained, work):
+    """A copy that has every label right, but of one image: each image is one trial of the paired test."""
+    shutil.copytree(work / "runs" / "colours", work / "runs" / "better")
+    path = work / "runs" / "better" / "eval" / "predictions.csv"
+    rows = list(csv.DictReader(path.open(encoding="utf-8")))
+    wrong = sum(row["pred"] != row["target"] for row in rows)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows([{**row, "pred": row["target"]} for row in rows])
+    done = run_here("compare", "colours", "better", "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["task"], found["n"]) == ("multi", len(rows))
+    assert [run["error_rate"]["value"] for run in found["runs"]] == [wrong / len(rows), 0]
+    [pair] = found["pairs"]
+    assert (pair["only_a"], pair["only_b"], len(pair["flips"])) == (0, wrong, wrong)
+    assert "a label wrong" in run_here("compare", "colours", "better", cwd=work).stdout

@@ -93,6 +93,19 @@ def test_classes_that_gained_most_come_first():
     assert made["classifier"] == "nearest neighbours"
 
 
+def test_the_advice_names_classes_that_gained_clearly_and_have_room_left():
+    point = {"images": 100, "low": 0.0, "high": 1.0}
+    points = [{"fraction": 0.5, "error": 0.3, **point}, {"fraction": 1.0, "error": 0.2, **point}]
+    rows = [
+        {"class": name, "low": low, "all": every, "n": n}
+        for name, low, every, n in [("done", 0.1, 1.0, 20), ("few", 0.1, 0.5, 4), ("chance", -0.1, 0.5, 20),
+                                    ("gaining", 0.1, 0.9, 20)]
+    ]  # fmt: skip
+    fall = {"fall": 0.1, "low": 0.05, "high": 0.15}
+    found = {"figure": "error rate", "points": points, "half_to_all": fall, "doubled": None, "per_class": rows}
+    assert learning_curve.advice(found).endswith("so more images would help, most of all of gaining.")
+
+
 def test_several_labels_count_decisions():
     made = learning_curve.curve(several(), 10.0)
     assert made["figure"] == "wrong label decisions"
