@@ -1,4 +1,4 @@
-"""What the last layer of a head sees of each image."""
+"""What the last layer of a head sees of each image, and what the body says of it."""
 
 from collections.abc import Callable
 from itertools import islice
@@ -14,7 +14,7 @@ from imgclf.data.placed import PlacedLoader
 MOST_KEPT = 10_000  # images whose features are kept for the judging of a run
 
 
-def before_last(learn: Learner) -> tuple[nn.Module, nn.Linear] | None:
+def before_last(learn: Learner) -> tuple[nn.Sequential, nn.Linear] | None:
     """The network up to its last layer, and that layer; None unless it is linear and the only part of the head to fit.
 
     A dropout in between does not matter: what is fitted at once is fitted without.
@@ -26,6 +26,23 @@ def before_last(learn: Learner) -> tuple[nn.Module, nn.Linear] | None:
     if not isinstance(last, nn.Linear) or last.bias is None or any(True for _ in head[:-1].parameters()):
         return None
     return nn.Sequential(body, *head[:-1]), last
+
+
+def pooled(given: Tensor) -> Tensor:
+    """What a body says, (N, F, h, w) or (N, F), as one average for each feature: (N, F)."""
+    return given.flatten(2).mean(2) if given.ndim > 2 else given
+
+
+class Beside(nn.Module):
+    """A network whose first part is the body: the body's pooled features beside its own, (N, F + D)."""
+
+    def __init__(self, network: nn.Sequential) -> None:
+        super().__init__()
+        self.body, self.rest = network[0], network[1:]
+
+    def forward(self, images: Tensor) -> Tensor:
+        given = self.body(images)
+        return torch.cat([pooled(given), self.rest(given)], 1)
 
 
 @torch.no_grad()
@@ -61,10 +78,10 @@ def some(n: int, most: int = MOST_KEPT) -> np.ndarray:
 
 
 class Overhear(Callback):
-    """Keep what the last layer sees of the validation images while they are validated: their features, for nothing.
+    """Keep what the body says of the validation images while they are validated: their features, for nothing.
 
     Attributes:
-        features: (M, F) float32 in the order of the validation loader; None where they could not be had.
+        features: Pooled, (M, F) float32, in the order of the validation loader; None where they could not be had.
     """
 
     features: np.ndarray | None = None
@@ -73,13 +90,12 @@ class Overhear(Callback):
         self.features = None
         self.batches: list[Tensor] = []
         self.parts: list[Tensor] = []
-        found = before_last(self.learn)
-        # A compiled network would keep the hook for good.
-        deaf = found is None or getattr(get_model(self.learn.model), "_compiled_call_impl", None) is not None
-        self.hook = None if deaf or found is None else found[1].register_forward_pre_hook(self._hear)
+        model = get_model(self.learn.model)
+        deaf = getattr(model, "_compiled_call_impl", None) is not None  # it would keep the hook for good
+        self.hook = None if deaf else model[0].register_forward_hook(self._hear)
 
-    def _hear(self, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-        self.parts.append(given[0].detach().float())
+    def _hear(self, body: nn.Module, images: tuple[Tensor, ...], given: Tensor) -> None:
+        self.parts.append(pooled(given.detach().float()))
 
     def after_batch(self) -> None:
         if self.training or self.hook is None:

@@ -22,7 +22,7 @@ class FitHead(Callback):
     Attributes:
         seen: Told batches done and batches in all.
         found: Told what was chosen, in words.
-        kept: Features of training images by their numbers in the training loader, (N, F), and those numbers (N,).
+        kept: The body's pooled features (N, F) of training images, and their numbers (N,) in the training loader.
         overheard: Keeps the features of the validation images.
     """
 
@@ -39,9 +39,10 @@ class FitHead(Callback):
         parts = features.before_last(self.learn)
         assert parts is not None, "the plan has no probe for other heads"
         network, last = parts
-        x, y = features.extract(network, unaugmented(self.dls), autocast(self.hardware), self.seen)
-        chosen = features.some(len(x))
-        self.kept = x[chosen].numpy(), chosen
+        beside = features.Beside(network)
+        both, y = features.extract(beside, unaugmented(self.dls), autocast(self.hardware), self.seen)
+        x, chosen = both[:, -last.in_features :], features.some(len(both))
+        self.kept = both[chosen, : -last.in_features].numpy(), chosen
         head = probe.fit_labels(x, y) if y.dim() == 2 else probe.fit(x, y, last.out_features)
         assert head is not None, "the plan has no probe where no class has two images"
         with torch.no_grad():

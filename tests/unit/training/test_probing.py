@@ -57,16 +57,17 @@ def test_head_is_fitted_to_the_training_images_unaugmented(folder):
 
 def test_features_are_kept_for_the_judging_without_another_pass(folder):
     s = start(folder)
-    network, _ = features.before_last(s.learn)
-    x, _, _ = probed(s)
+    body = torch.nn.Sequential(s.learn.model[0], torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    probed(s)
     kept, numbers = s.learn.probe.kept
     paths = [sample.path for sample in s.data.dataset.train]
     assert [s.learn.dls.train.items[i].path for i in numbers] == paths
-    torch.testing.assert_close(torch.tensor(kept), x, rtol=1e-4, atol=1e-4)
+    loaders = s.learn.dls.test_dl(list(s.data.dataset.train)), s.learn.dls.valid
     with torch.no_grad():
-        valid = torch.cat([network(images) for images, _ in s.learn.dls.valid]).as_subclass(torch.Tensor)
+        train, valid = (torch.cat([body(batch[0]) for batch in dl]).as_subclass(torch.Tensor) for dl in loaders)
+    torch.testing.assert_close(torch.tensor(kept), train, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(torch.tensor(s.learn.probe.overheard.features), valid, rtol=1e-4, atol=1e-4)
-    assert not s.learn.model[1][-1]._forward_pre_hooks
+    assert not s.learn.model[0]._forward_hooks
 
 
 def test_of_very_many_images_the_same_part_is_kept():
