@@ -10,7 +10,7 @@ from imgclf.cli.options import DebugOption, JsonOption, QuietOption, RunsDirOpti
 from imgclf.console import Terminal, table
 from imgclf.errors import UserError
 
-FORMATS = "onnx, safetensors, torch-export, torchscript or pkl; repeatable; default: onnx."
+FORMATS = "onnx, safetensors, openvino, torch-export, torchscript or pkl; repeatable; default: onnx."
 NEEDS = {"torch-export": " --trust", "torchscript": " --trust"}
 IMAGES = 64
 

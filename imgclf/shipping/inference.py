@@ -36,7 +36,7 @@ Seen = tuple[np.ndarray, np.ndarray | None]  # logits (N, C), and what the body 
 
 FORMS = (
     f"models are: a run folder or bundle folder (it holds {runs.WEIGHTS}), "
-    "a .safetensors, .onnx, .pt2 or .pt file of `imgclf export`"
+    "a .safetensors, .onnx, .xml, .pt2 or .pt file of `imgclf export`"
 )
 
 

@@ -46,6 +46,7 @@ TOLERANCES = {
     # The same pixels, the same arithmetic in another order: 3e-6 measured on photographs, for all three resize rules.
     "safetensors": Tolerance(1e-4),
     "onnx": Tolerance(1e-4),
+    "openvino": Tolerance(1e-4),
     "torch-export": Tolerance(1e-4),
     "torchscript": Tolerance(1e-4),
     # Against JPEGs decoded in full, as fastai does: 3e-6 too. What full decoding changes by itself is reported apart.

@@ -76,7 +76,7 @@ def check(
     full_decode = fmt in ("pkl", *ANY_SIZE)  # JPEGs come to them as any program decodes them
     seen = answers(reference, _artefact_probs(file, fmt, artefact, reference), images, full_decode)
     result = compare(seen.expected, seen.found, TOLERANCES[fmt], reference.thresholds)
-    data = file.read_bytes()
+    data = graphs.contents(file)
     facts = {
         "file": file.name,
         "format": fmt,
@@ -221,7 +221,7 @@ def read_sidecar(file: Path) -> dict[str, Any]:
 
 def _check_hash(file: Path, facts: dict[str, Any]) -> None:
     try:
-        data = file.read_bytes()
+        data = graphs.contents(file)
     except OSError as e:
         raise ModelError(f"the model file {file} cannot be read: {e.strerror}") from e
     if hashlib.sha256(data).hexdigest() != facts["sha256"]:

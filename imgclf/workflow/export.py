@@ -23,6 +23,7 @@ SUFFIXES = {
     "onnx-fp16": ".fp16.onnx",
     "onnx-int8": ".int8.onnx",
     "onnx-full": ".full.onnx",
+    "openvino": ".xml",
     "torch-export": ".pt2",
     "torchscript": ".pt",
     "pkl": ".pkl",

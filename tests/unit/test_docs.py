@@ -36,7 +36,8 @@ FILES = {
     "model.fp16.onnx",
     "model.int8.onnx",
     "model.full.onnx",
-    "model.openvino",
+    "model.xml",
+    "model.bin",
     "model.pkl",
 }
 METHODS = {"model.predict", "model.probs"}  # of the model in the Python examples
@@ -420,6 +421,23 @@ def test_the_reader_for_images_of_any_size(tmp_path, monkeypatch, capsys, pictur
     exec(compile(code, "docs/onnx.md", "exec"), {})
     label, prob = capsys.readouterr().out.split()
     assert label == expected.label and float(prob) == pytest.approx(expected.prob, abs=0.02)
+
+
+def test_the_openvino_reader(tmp_path, monkeypatch, capsys, pictures):
+    for package in ("openvino", "onnxscript"):
+        pytest.importorskip(package)
+    from imgclf.shipping import exporters, inference
+
+    [code] = blocks(ROOT / "docs" / "openvino.md", "python")
+    assert len(code.splitlines()) <= 15
+    monkeypatch.chdir(tmp_path)
+    bundle = ROOT / "tests" / "data" / "bundles" / "v1" / "single"
+    exporters.export(bundle, "openvino", Path("model.xml"))
+    pictures.picture(90, 70).save("photo.jpg")
+    [expected] = inference.load(bundle).predict(["photo.jpg"], full_decode=True)
+    exec(compile(code, "docs/openvino.md", "exec"), {})
+    label, prob = capsys.readouterr().out.split()
+    assert label == expected.label and float(prob) == pytest.approx(expected.prob, abs=0.05)
 
 
 BROWSER = """

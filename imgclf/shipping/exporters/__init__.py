@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from imgclf.errors import ExportError, UserError, did_you_mean
-from imgclf.shipping.exporters import full, int8, onnx, pkl, safetensors, torch_export, torchscript
+from imgclf.shipping.exporters import full, int8, onnx, openvino, pkl, safetensors, torch_export, torchscript
 
 # Each takes a bundle (folder or file), the file to write, and whether a custom head's code may run; returns the file.
 FORMATS: dict[str, Callable[[Path, Path, bool], Path]] = {
     "safetensors": safetensors.export,
     "onnx": onnx.export,
+    "openvino": openvino.export,
     "torch-export": torch_export.export,
     "torchscript": torchscript.export,
     "pkl": pkl.export,
