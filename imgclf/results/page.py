@@ -53,7 +53,7 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top;
   min-width: 7rem; }
 thead th { color: var(--soft); font-weight: 600; overflow-wrap: normal; }
-tbody th { font-weight: 400; } td { white-space: pre-line; }
+tbody th { font-weight: 400; min-width: 9rem; } td { white-space: pre-line; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: normal;
   white-space: nowrap; min-width: 0; }
 figure { margin: 1rem 0; background: #ffffff; color: #1b1f24; padding: .75rem;

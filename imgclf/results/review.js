@@ -61,8 +61,15 @@ function start() {
         filled = true;
       });
     }
-    card.addEventListener("change", (event) => decide(card, event.target.value && event.target.type === "radio" ?
-      event.target.value : "relabel"));
+    // With several labels a click turns one on or off, and leaves the others.
+    card.addEventListener("mousedown", (event) => {
+      if (event.target.tagName !== "OPTION" || !data.several) return;
+      event.preventDefault();
+      event.target.selected = !event.target.selected;
+      decide(card, "relabel");
+    });
+    card.addEventListener("change", (event) =>
+      decide(card, event.target.type === "radio" ? event.target.value : "relabel"));
     card.addEventListener("keydown", (event) => {
       const key = event.key.toLowerCase();
       if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;

@@ -24,6 +24,10 @@ from imgclf.workflow import illustrate, listing, planned
 
 INTERRUPTED = "The run was interrupted: this is the best model it had reached."
 UNFINISHED = "The run is not finished ({}): what is missing here was not reached."
+IN_THE_DATA = {
+    "leaks": "{} of the validation or test images are in training too, or nearly: the figures are too good.",
+    "conflicts": "{} of the pictures are there more than once, with different labels.",
+}
 FIRST = ("history", "schedule", "lr_find", "lr_find_unfrozen")  # plots, in the order of the page
 
 
@@ -67,7 +71,7 @@ def write(run: Run, device: str, trust: bool, terminal: Terminal) -> Path:
         evaluation=kept.evaluation,
         history=kept.history,
         plots=_plots(run),
-        warnings=_warnings(kept.manifest["status"]),
+        warnings=_warnings(kept.manifest),
         command=kept.manifest.get("command", ""),
         later=kept.manifest.get("resumed", []),
         config=str(run.file(runs.CONFIG).absolute()),
@@ -146,8 +150,11 @@ def _plots(run: Run) -> list[Path]:
     return sorted((path for path in found if path.is_file()), key=lambda path: order.get(path.stem, len(order)))
 
 
-def _warnings(status: str) -> list[str]:
-    return {"finished": [], "interrupted": [INTERRUPTED]}.get(status, [UNFINISHED.format(status)])
+def _warnings(manifest: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the run, or with its data, that the figures do not show."""
+    status, checks = manifest["status"], manifest.get("checks", {})
+    found = {"finished": [], "interrupted": [INTERRUPTED]}.get(status, [UNFINISHED.format(status)])
+    return [*found, *(text.format(checks[kind]) for kind, text in IN_THE_DATA.items() if checks.get(kind))]
 
 
 def _rates(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -85,6 +85,20 @@ def test_a_run_that_never_got_far(here, tmp_path):
     assert "accuracy" not in text
 
 
+def test_what_is_wrong_with_the_data_is_said_at_the_top(here, tmp_path):
+    shutil.copytree(here / "runs", tmp_path / "runs")
+    run = runs.Run(tmp_path / "runs" / "mine")
+    found = {"bad": 0, "leaks": 2, "conflicts": 0, "examples": {"leaks": [["valid/a.png", "train/b.png"]]}}
+    run.update_manifest(status="interrupted", checks=found)
+    assert run_here("report", "mine", cwd=tmp_path).returncode == 0
+    text = page(run.path)
+    top = text[: text.index("The run</h2>")]
+    assert "2 of the validation or test images are in training too" in top
+    assert "The run was interrupted" in top
+    assert "different labels." not in top
+    assert "valid/a.png · train/b.png" in text
+
+
 def test_the_configuration_is_compared_with_the_run_before(here, tmp_path):
     shutil.copytree(here / "runs", tmp_path / "runs")
     first = runs.Run(tmp_path / "runs" / "mine")

@@ -8,7 +8,7 @@ def section(content: Content) -> str:
     """The commands, to be copied."""
     parts = [
         _commands([content.command, *content.later] if content.command else []),
-        html.paragraph("From anywhere, with the configuration as it was resolved:") if content.config else "",
+        html.paragraph("The same, with every setting as it was resolved:") if content.config else "",
         _commands([f"imgclf train -c {content.config}"] if content.config else []),
     ]
     return html.section("Again", "".join(parts))

@@ -32,7 +32,7 @@ def section(content: Content) -> str:
 
 
 def _group(example: Any) -> str:
-    return example if isinstance(example, str) else "  =  ".join(example)
+    return example if isinstance(example, str) else " · ".join(example)
 
 
 def _done(checks: dict[str, Any]) -> str:
