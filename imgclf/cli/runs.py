@@ -28,12 +28,13 @@ def list_cli(
 
     Example: [bold]imgclf runs list --sort error_rate[/]
     """
+    from imgclf.cli.run_view import curve
     from imgclf.workflow.listing import listed
 
     terminal = Terminal(json, quiet)
     found = listed(runs_dir, sort)
     columns = ["name", "status", "arch", "error_rate", "n_valid", "seconds"]
-    rows = [[*(row[c] for c in columns), _curve(row["valid_loss"]), _differs(row["differs"])] for row in found]
+    rows = [[*(row[c] for c in columns), curve(row["valid_loss"]), _differs(row["differs"])] for row in found]
     terminal.result({"runs": found}, table(None, [*columns, "valid loss", "differs in"], rows))
     if not found:
         terminal.note(f"no runs under {runs_dir}")
@@ -52,19 +53,11 @@ def show_cli(
     Example: [bold]imgclf runs show my-run[/]
     """
     from imgclf import runs
+    from imgclf.cli.run_view import rows
     from imgclf.workflow.listing import details
 
     data = details(runs.find(run, runs_dir))
-    human = {**data, "valid_loss": _curve(data["valid_loss"]), "changes": _changes(data["changes"])}
-    Terminal(json, quiet).result(data, table(None, ["what", "value"], [[k, _text(v)] for k, v in human.items()]))
-
-
-def _curve(losses: list[float | None]) -> str:
-    """How the loss went, and the last value: ``█▅▂▁ 0.35``."""
-    from imgclf.results.sparkplot import sparkline
-
-    known = [loss for loss in losses if loss is not None]
-    return f"{sparkline(losses)} {known[-1]:.3g}" if known else ""
+    Terminal(json, quiet).result(data, table(None, ["what", "value"], rows(data)))
 
 
 def _differs(own: dict[str, Any] | None) -> str:
@@ -72,15 +65,3 @@ def _differs(own: dict[str, Any] | None) -> str:
         return "configuration cannot be read"
     shown = [f"{key}={cell(value)}" for key, value in list(own.items())[:SHOWN]]
     return ", ".join(shown) + (f", {len(own) - SHOWN} more" if len(own) > SHOWN else "")
-
-
-def _changes(found: dict[str, list[Any]] | None) -> str:
-    if found is None:
-        return "-"
-    return "\n".join(f"{key}: {cell(a)} → {cell(b)}" for key, (a, b) in found.items()) or "none"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(f"{k}: {_text(v)}" for k, v in value.items())
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -10,6 +10,7 @@ from imgclf.console import Terminal
 from imgclf.data import survey
 from imgclf.data.samples import Sample
 from imgclf.results import slices as sliced
+from imgclf.results import thumbnails
 from imgclf.results.answers import Answer
 from imgclf.results.lettering import NONE
 from imgclf.results.sections.content import Confused, Thumbnail, Worst
@@ -43,6 +44,15 @@ def worst(predictor: Predictor | None, root: Path, rows: Sequence[dict[str, Any]
     """The images with the highest loss; with a predictor each under heat maps of its answer and its label."""
     views = ((row, _views(predictor, root / row["path"], row)) for row in rows[:WORST])
     return [Worst(row, shown) for row, shown in views if shown]
+
+
+def sheet(found: Sequence[Worst], path: Path) -> None:
+    """The same images and heat maps as one picture; none where there are no heat maps."""
+    rows = [
+        (f"{one.row['label'] or NONE} > {one.row['pred'] or NONE}", [v.data for _, v in one.views]) for one in found
+    ]
+    if any(len(views) > 1 for _, views in rows):
+        thumbnails.sheet(rows, path)
 
 
 def _views(predictor: Predictor | None, path: Path, row: dict[str, Any]) -> list[tuple[str, Thumbnail]]:

@@ -63,6 +63,8 @@ def write(run: Run, device: str, trust: bool, terminal: Terminal) -> Path:
     if kept.answers and not seen:
         terminal.warn(f"the images of {run.name} are no longer in {root}: the report is without them")
     evaluation = kept.evaluation or {}
+    worst = illustrate.worst(predictor, root, evaluation.get("top_losses", [])) if seen else []
+    illustrate.sheet(worst, run.file(runs.PLOTS) / "heatmaps.png")
     before = listing.previous(run)
     own, theirs = listing.configuration(run), listing.configuration(before) if before else None
     content = Content(
@@ -77,8 +79,9 @@ def write(run: Run, device: str, trust: bool, terminal: Terminal) -> Path:
         config=str(run.file(runs.CONFIG).absolute()),
         plan=plan,
         rates=_rates(kept.manifest),
+        decisions=_decisions(kept.manifest),
         confused=illustrate.confused(root, evaluation, kept.answers) if seen else [],
-        worst=illustrate.worst(predictor, root, evaluation.get("top_losses", [])) if seen else [],
+        worst=worst,
         slices=illustrate.slices(root, kept.answers, terminal) if seen else None,
         checks=kept.manifest.get("checks"),
         previous=before.name if before else None,
@@ -161,6 +164,14 @@ def _rates(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     from imgclf.workflow import rates
 
     return rates.facts(manifest.get(rates.KEY, {}))
+
+
+def _decisions(manifest: Mapping[str, Any]) -> list[str]:
+    precision = manifest.get("precision_reason")
+    return [
+        *manifest.get("decisions", []),
+        *([f"precision: {manifest['precision']}, {precision}"] if precision else []),
+    ]
 
 
 def _facts(run: Run, kept: _Kept, predictor: Predictor | None, root: Path) -> list[tuple[str, str]]:

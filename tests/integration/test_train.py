@@ -96,7 +96,7 @@ def test_the_run_folder_is_complete(run):
         "config.yaml", "manifest.json", "split.csv", "history.csv", "train.log", "model.safetensors", "model.json",
         "last.ckpt", ".lock", "eval/report.json", "eval/predictions.csv", "report.html", "MODEL_CARD.md",
         "plots/confusion.png", "plots/history.png", "plots/reliability.png", "plots/risk_coverage.png",
-        "plots/top_losses.png", "plots/batch.png", "plots/schedule.png",
+        "plots/top_losses.png", "plots/batch.png", "plots/schedule.png", "plots/heatmaps.png",
     }  # fmt: skip
     for path in run.rglob("*.png"):
         Image.open(path).verify()

@@ -56,6 +56,7 @@ class Content:
         config: The run's own configuration, which repeats it from anywhere.
         plan: Phases, steps and rates, as the manifest has them.
         rates: Each learning rate that was chosen, with the reason.
+        decisions: What else was decided for the user, each with its reason and the key that decides otherwise.
         confused: The commonest mistakes, with images.
         worst: Images with the highest loss.
         slices: As ``slices.slices`` gives them, with ``note`` for what else is to be said.
@@ -75,6 +76,7 @@ class Content:
     config: str = ""
     plan: dict[str, Any] | None = None
     rates: list[tuple[str, str]] = field(default_factory=list)
+    decisions: list[str] = field(default_factory=list)
     confused: list[Confused] = field(default_factory=list)
     worst: list[Worst] = field(default_factory=list)
     slices: dict[str, Any] | None = None

@@ -18,7 +18,7 @@ CAPTIONS = {
     "lr_find": "Learning-rate finder",
     "lr_find_unfrozen": "Learning-rate finder, all layers training, after the frozen phase",
 }
-ELSEWHERE = frozenset(CAPTIONS) - {"top_losses"}  # shown by another section
+ELSEWHERE = frozenset([*CAPTIONS, "heatmaps"]) - {"top_losses"}  # shown by another section
 PHOTOGRAPHIC = frozenset(["batch", "top_losses"])  # in the page as JPEG: as PNG they would be most of it
 
 

@@ -14,9 +14,15 @@ def section(content: Content) -> str:
         reason,
         _phases(content.plan) if content.plan else "",
         html.definitions(content.rates, "facts"),
+        _decisions(content.decisions),
         pictures.figures(content, "schedule", "lr_find", "lr_find_unfrozen"),
     ]
     return html.section("The plan", "\n".join(part for part in parts if part))
+
+
+def _decisions(made: list[str]) -> str:
+    items = "".join(f"<li>{html.name(one)}</li>" for one in made)
+    return html.folded("Decided for you, with the keys that decide otherwise", f"<ul>{items}</ul>" if items else "")
 
 
 def _sentence(words: str) -> str:

@@ -8,7 +8,7 @@ from PIL import Image
 from imgclf.results.evaluate import Predictions, evaluate
 from imgclf.results.report import SECTIONS, write_report
 from imgclf.results.sections.content import Confused, Content, Thumbnail, Worst
-from imgclf.results.thumbnails import SIDE, heated, jpeg, thumbnail
+from imgclf.results.thumbnails import GAP, LINE, SIDE, heated, jpeg, sheet, thumbnail
 from imgclf.workflow import illustrate
 
 EVIL = "<script>alert('x')</script>"
@@ -184,6 +184,7 @@ def whole(evaluation, tmp_path):
         config=f"/{EVIL}/config.yaml",
         plan={"reason": EVIL, "batches_per_epoch": 4, "phases": [PHASE]},
         rates=[("learning rate", EVIL)],
+        decisions=[f"{EVIL} (data.workers: auto)"],
         confused=[Confused(EVIL, RTL, 7, [THUMBNAIL])],
         worst=[Worst(row, [("what it sees", THUMBNAIL), (f"speaks for {EVIL}", THUMBNAIL)])],
         slices={
@@ -205,7 +206,8 @@ def test_every_part_is_there_and_every_name_is_text(whole, tmp_path):
     for said in (
         "The plan", "1e-05 · 0.0001", "up from 1/5 of it for 30 %", "128, then 224", "7 times", "speaks for",
         "▲ worse", "2 of 9 judged images", "in training and held out as well", "Looked for and not found: cannot be",
-        "Changed since", "train.epochs", "--extend 2", "imgclf train -c /", "All as a table", "could not be read again",
+        "Changed since", "Decided for you", "(data.workers: auto)",
+        "train.epochs", "--extend 2", "imgclf train -c /", "All as a table", "could not be read again",
     ):  # fmt: skip
         assert said in words, said
 
@@ -255,3 +257,12 @@ def test_what_cannot_be_read_has_no_thumbnail(tmp_path):
     assert thumbnail(tmp_path / "gone.jpg") is None
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     assert thumbnail(tmp_path / "broken.jpg") is None
+
+
+def test_a_sheet_has_a_row_for_each_image(tmp_path, pictures):
+    views = [jpeg(pictures.picture(90, 90, seed), 90) for seed in range(3)]
+    path = sheet([("cat → dog", views), (RTL * 40, views[:2])], tmp_path / "heatmaps.png")
+    with Image.open(path) as made:
+        assert made.size == (3 * 90 + 2 * GAP, 2 * (90 + GAP + LINE))
+        below = np.asarray(made.convert("RGB"))[LINE : LINE + 90, 90 + GAP : 180 + GAP]
+    assert np.abs(below.astype(int) - np.asarray(pictures.picture(90, 90, 1))).mean() < 12

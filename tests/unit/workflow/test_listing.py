@@ -7,6 +7,7 @@ import pytest
 from support import run_here
 
 from imgclf import runs
+from imgclf.cli import run_view
 from imgclf.errors import UserError
 from imgclf.workflow import listing
 
@@ -83,5 +84,37 @@ def test_for_people(folder):
     assert "cannot be read" in lines[4]
     shown = run_here("runs", "show", "a", cwd=folder).stdout
     assert "train.lr: 0.1 → 0.2" in shown
+    assert "since b:" in shown
+    first = run_here("runs", "show", "b", cwd=folder).stdout
+    assert "since" not in first, "nothing was before it"
     assert json.loads(run_here("runs", "list", "--json", cwd=folder).stdout)["runs"][0]["name"] == "a"
     assert run_here("runs", "list", "--sort", "speed", cwd=folder).returncode == 2
+
+
+def test_one_run_for_people():
+    curve = {"shape": "one_cycle", "pct_start": 0.3, "div": 5.0}
+    phases = [
+        {"name": "probe", "epochs": 1, "steps": 0, "lrs": [0.0], "curve": {**curve, "shape": "closed_form"}},
+        {"name": "unfrozen", "epochs": 3, "steps": 12, "lrs": [1e-5, 1e-4, 1e-3], "curve": curve},
+        {"name": "extend1", "epochs": 1, "steps": 4, "lrs": [], "curve": curve},
+    ]
+    accuracy = {"value": 0.9, "low": 0.8, "high": 0.95, "n": 100}
+    run = {
+        "run_dir": "runs/a", "status": "failed", "error": "DataError: gone", "valid_loss": [0.5, 0.25], "files": ["x"],
+        "started": "2026-11-25T18:23:35.418+00:00", "data_root": "/d", "arch": "resnet18", "device": "cpu",
+        "checks": {"bad": 1, "leaks": 0, "near_duplicates": 2}, "plan": {"phases": phases, "reason": "because"},
+        "learning_rates": {"lr": {"value": 0.001, "reason": "as given"}}, "previous": "b", "changes": {},
+        "result": {
+            "metrics": {"accuracy": accuracy}, "n_train": 4000, "n_valid": 100, "seconds": 12.3,
+            "best": {"error_rate": 0.1, "phase": "unfrozen", "epoch": 2, "metric": "error_rate"},
+        },
+    }  # fmt: skip
+    assert dict(run_view.rows(run)) == {
+        "run": "runs/a", "status": "failed: DataError: gone", "started": "2026-11-25 18:23, 12 s", "data": "/d",
+        "images": "4,000 for training, 100 for validation", "check": "1 bad, 2 near duplicates", "model": "resnet18",
+        "device": "cpu", "error rate": "0.100 (0.050–0.200, n=100)", "best epoch": "unfrozen 2, by error_rate",
+        "validation loss": "█▁ 0.25",
+        "plan": "probe: computed\nunfrozen: 3 epochs, 12 steps, lr 1e-05 … 0.0001 … 0.001\n"
+        "extend1: 1 epoch, 4 steps, lr not found\nbecause",
+        "learning rate": "0.001: as given", "changed": "since b: nothing", "files": "x",
+    }  # fmt: skip
