@@ -71,9 +71,8 @@ def _views(predictor: Predictor | None, path: Path, row: dict[str, Any]) -> list
     maps = heatmaps(predictor, image, [predictor.classes.index(name) for name in wanted]) if wanted else ()
     shown = [("what it sees", Thumbnail(_jpeg(image), about))]
     for name, heat in zip(wanted, maps, strict=False):
-        where = "the places that speak for" if heat.any() else "nothing speaks for"
-        data = _jpeg(np.asarray(heated(image, heat)))
-        shown.append((f"speaks for {name}", Thumbnail(data, f"{where} {name} in {row['path']}")))
+        what = f"{'' if heat.any() else 'nothing '}speaks for {name}"
+        shown.append((what, Thumbnail(_jpeg(np.asarray(heated(image, heat))), f"{row['path']}: {what}")))
     return shown
 
 
