@@ -16,6 +16,7 @@ DRAWS, FEW_DRAWS = 8, 3  # random parts of each size; the second number where a 
 LONG_FIT = 5e7  # images x features x classes
 LEAST = 20  # training images
 RESAMPLES = 1000
+MATTERS = 0.2  # the share of the error that a fall would have to be to be worth more images
 FEW = 5  # judged images of a class, below which its gain is no matter for advice
 NAMED = 3  # classes named in the advice
 TOO_FEW = f"fewer than {LEAST} training images"
@@ -37,8 +38,8 @@ def curve(frozen: Frozen, strength: float | None, seed: int = 0) -> dict[str, An
         strength: C of the logistic regression; None: the vote of nearest neighbours, where that would take too long.
 
     Returns:
-        ``{"figure", "classifier", "points": [{"fraction", "images", "draws", "error", "low", "high"}], "half_to_all":
-        {"fall", "low", "high"}, "doubled": {"images", "error", "low", "high"} | null, "per_class": [{"class", "n",
+        ``{"figure", "n", "classifier", "points": [{"fraction", "images", "draws", "error", "low", "high"}],
+        "half_to_all": {"fall", "low", "high"}, "doubled": {"images", "error", "low", "high"} | null, "per_class": [{"class", "n",
         "n_train", "half", "all", "gain", "low", "high"}], "advice"}``; without figures ``{"figure": null, "why"}``.
         Intervals are 95 % bootstrap intervals over judged images and draws; ``half`` and ``all`` are shares of a
         class's images that are right (with several labels: of the decisions on that label).
@@ -55,6 +56,7 @@ def curve(frozen: Frozen, strength: float | None, seed: int = 0) -> dict[str, An
     ]
     found = {
         "figure": "wrong label decisions" if frozen.multi else "error rate",
+        "n": len(frozen.truth),
         "classifier": baselines.NAMES["knn" if strength is None else "logistic_regression"],
         "points": rows,
         "half_to_all": _fall(rows, errors),
@@ -181,9 +183,11 @@ def advice(found: dict[str, Any]) -> str:
         return f"With all {every['images']:,} images {what} is 0: nothing here shows that more images would help."
     start = (
         f"Going from half of the training images ({half['images']:,}) to all {every['images']:,} took {what} from "
-        f"{half['error']:.3f} to {every['error']:.3f} (a fall of {fall['fall']:.3f}, 95 % interval {fall['low']:.3f} "
+        f"{half['error']:.3f} to {every['error']:.3f} (fall {fall['fall']:.3f}, 95 % interval {fall['low']:.3f} "
         f"to {fall['high']:.3f})"
     )
+    if fall["low"] <= 0 and fall["high"] > MATTERS * every["error"]:
+        return f"{start}: the {found['n']:,} images it is judged on cannot tell whether more would help."
     if fall["low"] <= 0:
         return f"{start}: no clear fall, so more images of the same kind are not likely to help much."
     then = (

@@ -74,7 +74,10 @@ def test_a_level_curve_is_no_reason_for_more_images():
     )
     made = learning_curve.curve(noise, 1.0)
     assert made["half_to_all"]["low"] <= 0
+    assert made["half_to_all"]["high"] < 0.2 * made["points"][-1]["error"]
     assert made["advice"].endswith("more images of the same kind are not likely to help much.")
+    wide = {**made, "half_to_all": {"fall": 0.0, "low": -0.2, "high": 0.2}}
+    assert learning_curve.advice(wide).endswith("the 60 images it is judged on cannot tell whether more would help.")
 
 
 def test_nothing_is_left_to_gain():
@@ -102,7 +105,7 @@ def test_the_advice_names_classes_that_gained_clearly_and_have_room_left():
                                     ("gaining", 0.1, 0.9, 20)]
     ]  # fmt: skip
     fall = {"fall": 0.1, "low": 0.05, "high": 0.15}
-    found = {"figure": "error rate", "points": points, "half_to_all": fall, "doubled": None, "per_class": rows}
+    found = {"figure": "error rate", "n": 80, "points": points, "half_to_all": fall, "doubled": None, "per_class": rows}
     assert learning_curve.advice(found).endswith("so more images would help, most of all of gaining.")
 
 
