@@ -39,8 +39,9 @@ def curve(frozen: Frozen, strength: float | None, seed: int = 0) -> dict[str, An
 
     Returns:
         ``{"figure", "n", "classifier", "points": [{"fraction", "images", "draws", "error", "low", "high"}],
-        "half_to_all": {"fall", "low", "high"}, "doubled": {"images", "error", "low", "high"} | null, "per_class": [{"class", "n",
-        "n_train", "half", "all", "gain", "low", "high"}], "advice"}``; without figures ``{"figure": null, "why"}``.
+        "half_to_all": {"fall", "low", "high"}, "doubled": {"images", "error", "low", "high"} | null,
+        "per_class": [{"class", "n", "n_train", "half", "all", "gain", "low", "high"}], "advice"}``; without figures
+        ``{"figure": null, "why"}``.
         Intervals are 95 % bootstrap intervals over judged images and draws; ``half`` and ``all`` are shares of a
         class's images that are right (with several labels: of the decisions on that label).
     """
