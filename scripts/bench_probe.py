@@ -3,8 +3,9 @@
     python scripts/bench_probe.py DATA WEIGHTS [--arch resnet18] [--size 224] [--seeds 3] [--json FILE]
 
 DATA is anything `imgclf train -d` takes with one label an image. The features are made once; the rows differ only in
-the head: imgclf's probe, scikit-learn's logistic regression with its penalty chosen by cross-validation, and the
-nearest neighbours. For a number of images a class, that many are drawn from the training images, with each seed anew.
+the head: imgclf's probe, with each image's features normalised and without, scikit-learn's logistic regression with its
+penalty chosen by cross-validation, and the nearest neighbours. For a number of images a class, that many are drawn from
+the training images, with each seed anew.
 """
 
 import argparse
@@ -36,6 +37,14 @@ Answers = Callable[[Tensor, Tensor, Tensor, int], np.ndarray]
 
 
 def by_probe(x: Tensor, y: Tensor, judged: Tensor, n_classes: int) -> np.ndarray:
+    return by_unscaled_probe(_normalised(x), y, _normalised(judged), n_classes)
+
+
+def _normalised(x: Tensor) -> Tensor:
+    return torch.nn.functional.layer_norm(x, x.shape[1:])
+
+
+def by_unscaled_probe(x: Tensor, y: Tensor, judged: Tensor, n_classes: int) -> np.ndarray:
     head = probe.fit(x, y, n_classes)
     assert head is not None, "no class has two images"
     return np.asarray((judged @ head.weight.T + head.bias).argmax(1))
@@ -52,6 +61,7 @@ def by_neighbours(x: Tensor, y: Tensor, judged: Tensor, n_classes: int) -> np.nd
 
 WAYS: dict[str, Answers] = {
     "probe": by_probe,
+    "on the plain features": by_unscaled_probe,
     "logistic regression": by_regression,
     "nearest neighbours": by_neighbours,
 }
@@ -82,7 +92,7 @@ def main() -> None:
             rows.append({"images_a_class": count, "head": name, "errors": errors, "seconds": statistics.mean(seconds)})
             each = " ".join(f"{error:.3f}" for error in errors)
             print(
-                f"{count or 'all':>4} {name:20} {statistics.mean(errors):.3f}  ({each})  {seconds[-1]:.1f} s",
+                f"{count or 'all':>4} {name:22} {statistics.mean(errors):.3f}  ({each})  {seconds[-1]:.1f} s",
                 flush=True,
             )
     if options.json:
@@ -94,7 +104,7 @@ def main() -> None:
 def frozen_features(options: argparse.Namespace) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], int]:
     """Features and targets of training and validation images, and the number of classes."""
     settings = {"data.path": options.data, "model.arch": options.arch, "model.weights": str(options.weights)}
-    sizes = {"augment.size": options.size, "augment.presize": max(options.size, 256)}
+    sizes = {"augment.size": options.size, "augment.presize": max(options.size, 256), "model.first_bn": False}
     s = session.start(load_config("folder", **settings, **sizes, **{"data.labels": "auto"}), Terminal(quiet=True))
     parts = features.before_last(s.learn)
     assert parts is not None

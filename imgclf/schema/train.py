@@ -115,10 +115,11 @@ class TrainConfig(Section):
         description="auto: bf16 (on CUDA else fp16) where a step was measured to be quicker in it and right, once a "
         "machine; fp32 elsewhere; a resumed run keeps what it began with",
     )
-    ema: Annotated[float, Field(strict=True, gt=0, lt=1)] | None = Field(
-        None,
-        description="validate and keep an exponential moving average of the weights rather than the last ones: how "
-        "much of it each step leaves, such as 0.99 (over about 100 steps); null: no average",
+    ema: Annotated[float, Field(strict=True, gt=0, lt=1)] | Literal["auto", "mean"] | None = Field(
+        "auto",
+        description="validate and keep an average of the weights rather than the last ones: a number, such as 0.99, is "
+        "how much of it each step leaves (an exponential moving average over about 100 steps); mean: of all steps "
+        "alike; null: no average; auto: mean where the head begins at the probe (train.recipe), else null",
     )
     on_nan: Literal["stop", "retry"] = Field(
         "stop",

@@ -76,7 +76,7 @@ def fit(
     Raises:
         Diverged: if the loss or the weights are no numbers any more. The last checkpoint is good.
     """
-    averaging = ema.callbacks(cfg, learn.model)
+    averaging = ema.callbacks(cfg, learn.model, probe=learn.probe is not None)
 
     def completed(plan: Plan, number: int) -> Plan:
         with learn.removed_cbs(averaging):  # a sweep's weights are none of the run's

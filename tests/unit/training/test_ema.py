@@ -72,6 +72,30 @@ def test_training_does_not_notice(learn):
     assert all(torch.equal(plain[0][k], averaged[0][k]) for k in plain[0])
 
 
-def test_no_average_unless_asked_for(make_config, learn):
-    assert ema.callbacks(make_config(), learn.model) == []
-    assert len(ema.callbacks(make_config(**{"train.ema": 0.9}), learn.model)) == 1
+def test_the_mean_is_that_of_all_steps(learn):
+    with learn.added_cbs(Ema(learn.model, "mean")):
+        learn.fit(3, lr=0.05)
+        found = judged(learn).state_dict()
+    for name in [name for name in found if "num_batches" not in name]:
+        expected = sum(state[name] for state in learn.steps.states) / len(learn.steps.states)
+        torch.testing.assert_close(found[name].double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_before_the_first_step_the_model_itself_is_judged(learn):
+    averaging = Ema(learn.model, "mean")
+    with torch.no_grad():
+        learn.model[-1].bias.add_(1.0)  # as the probe does, after the average was made
+    with learn.added_cbs(averaging):
+        assert judged(learn) is learn.model
+        learn.validate()
+    assert all(model is learn.model for model, _ in learn.steps.validated)
+    assert not averaging.begun
+
+
+@pytest.mark.parametrize(
+    ("settings", "probe", "n"),
+    [({}, False, 0), ({}, True, 1), ({"train.ema": 0.9}, False, 1), ({"train.ema": "mean"}, False, 1),
+     ({"train.ema": None}, True, 0)],
+)  # fmt: skip
+def test_no_average_unless_asked_for_or_the_recipe_has_one(make_config, learn, settings, probe, n):
+    assert len(ema.callbacks(make_config(**settings), learn.model, probe)) == n
