@@ -32,9 +32,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import benching
 import numpy as np
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from scripts import benching
 
 WAYS = ("imgclf", "probe", "regression", "fastai", "ultralytics")
 TABLE = "table.csv"  # path, labels with | between them, is_valid
@@ -104,10 +107,16 @@ def several(folder: Path) -> bool:
     return any("|" in row["labels"] for row in rows(folder))
 
 
-def imgclf(o: Options, folder: Path, seed: int, epochs: int | None = None) -> Found:
-    data = ["-d", folder / "images"]
+def source(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """What `imgclf train -d` is given, with the keys for it."""
     if several(folder):
-        data = ["-d", folder / TABLE, "--set", "data.labels=csv", "--set", "data.label_delim='|'"]
+        return folder / TABLE, {"data.labels": "csv", "data.label_delim": "|"}
+    return folder / "images", {}
+
+
+def imgclf(o: Options, folder: Path, seed: int, epochs: int | None = None) -> Found:
+    path, more = source(folder)
+    data = ["-d", path, *(part for key, value in more.items() for part in ("--set", f"{key}='{value}'"))]
     command = [
         sys.executable, "-m", "imgclf", "train", "--json", "-q", *data, "-a", o.arch, "--size", o.size, "--seed", seed,
         "-e", o.epochs if epochs is None else epochs, "--runs-dir", folder / "runs",
@@ -131,7 +140,7 @@ def probe(o: Options, folder: Path, seed: int) -> Found:
 
 def regression(o: Options, folder: Path, seed: int) -> Found:
     import torch
-    from bench_probe import by_regression
+    from scripts.bench_probe import by_regression
     from torch import nn
 
     from imgclf.console import Terminal

@@ -29,9 +29,9 @@ TOGETHER = {
         "--set", "train.schedule=staged", "--set", STAGES, "--set", "train.accumulate=2", "--set", "augment.cutmix=1.0",
         "--set", "train.clip=0.5", "--set", "data.cache=ram",
     ],
-    "lr auto twice, patience, sampler, erase, ema": [
+    "lr auto twice, patience, sampler, erase, mean": [
         "--lr", "auto", "-e", "1", "--freeze-epochs", "1", "--set", "train.patience=1", "--set", "data.balance=sampler",
-        "--set", "augment.erase=0.5", "--set", "train.lr_unfrozen=auto", "--set", "train.ema=0.9",
+        "--set", "augment.erase=0.5", "--set", "train.lr_unfrozen=auto", "--set", "train.ema=mean",
     ],
 }  # fmt: skip
 ALONE = {
