@@ -140,7 +140,6 @@ def probe(o: Options, folder: Path, seed: int) -> Found:
 
 def regression(o: Options, folder: Path, seed: int) -> Found:
     import torch
-    from scripts.bench_probe import by_regression
     from torch import nn
 
     from imgclf.console import Terminal
@@ -148,6 +147,7 @@ def regression(o: Options, folder: Path, seed: int) -> Found:
     from imgclf.training import features
     from imgclf.training.precision import autocast
     from imgclf.workflow import session
+    from scripts.bench_probe import by_regression
 
     asked = {"data.path": str(folder / "images"), "model.arch": o.arch, "augment.size": o.size, "seed": seed,
              "model.weights": str(o.weights[o.arch]), "model.first_bn": False}  # fmt: skip
