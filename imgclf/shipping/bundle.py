@@ -5,7 +5,6 @@ worst a hostile file can do is be refused.
 """
 
 import hashlib
-import json
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -170,9 +169,9 @@ def _metadata(path: Path, data: bytes) -> dict[str, Any]:
     if not 2 <= length <= min(MAX_HEADER, len(data) - 8):
         raise ModelError(f"{path} is not a safetensors file, or cut short ({len(data):,} bytes)")
     try:
-        header = json.loads(data[8 : 8 + length])
-    except (ValueError, RecursionError) as e:
-        raise ModelError(f"{path} is not a safetensors file: its header is not JSON") from e
+        header = parse(data[8 : 8 + length])
+    except ModelError as e:
+        raise ModelError(f"{path} is not a safetensors file: its header is not JSON, or holds a key twice") from e
     if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
         raise ModelError(f"{path} is not a safetensors file: its header is not an object")
     metadata = header.pop("__metadata__", {})

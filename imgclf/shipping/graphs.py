@@ -3,12 +3,13 @@
 For the first two torch is not imported.
 """
 
+import contextlib
 import importlib
+import io
 import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -67,8 +68,10 @@ def load(path: Path, device: str, trust: bool) -> Graph:
 
 def _onnx(path: Path, device: str) -> Graph:
     session = _onnx_session(path, device)
-    found_in = [(i.name, i.type, list(i.shape)[1:]) for i in session.get_inputs()]
-    found_out = [(o.name, o.type, list(o.shape)[1:]) for o in session.get_outputs()]
+    with _loading(path, "an ONNX file"):  # names and facts that are not UTF-8
+        found_in = [(i.name, i.type, list(i.shape)[1:]) for i in session.get_inputs()]
+        found_out = [(o.name, o.type, list(o.shape)[1:]) for o in session.get_outputs()]
+        facts = dict(session.get_modelmeta().custom_metadata_map)
     any_size = found_in == [("image", "tensor(uint8)", ["height", "width", 3])]  # then one image at a time
 
     def run(images: np.ndarray) -> np.ndarray:
@@ -81,7 +84,7 @@ def _onnx(path: Path, device: str) -> Graph:
         ]:
             raise ModelError(f"{path} is not a classifier of imgclf: it maps {found_in} to {found_out}")
 
-    return Graph(dict(session.get_modelmeta().custom_metadata_map), run, check)
+    return Graph(facts, run, check)
 
 
 def _onnx_session(path: Path, device: str) -> Any:
@@ -97,7 +100,8 @@ def _onnx_session(path: Path, device: str) -> Any:
             f"this onnxruntime cannot use the device '{device}'", "pip install onnxruntime-gpu, or --device cpu"
         )
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[wanted])
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints that it tries a second time
+            return onnxruntime.InferenceSession(str(path), options, providers=[wanted])
     except Exception as e:  # its own exception classes share no base but Exception
         raise ModelError(f"{path} is not a whole ONNX file: {str(e).splitlines()[0][:200]}") from e
 
@@ -192,7 +196,7 @@ def _torch_graph(path: Path, module: Callable[[Any], Any], extra: dict[str, Any]
     return Graph(facts, run, check)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _loading(path: Path, what: str) -> Iterator[None]:
     """torch logs and warns while it reads; what it cannot read is the file's fault."""
     before = logging.root.manager.disable

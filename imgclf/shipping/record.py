@@ -122,12 +122,20 @@ class Record:
         return cls.from_dict(parse(text))
 
 
-def parse(text: str) -> Any:
-    """JSON, or a ModelError that says it is none."""
+def parse(text: str | bytes) -> Any:
+    """JSON, or a ModelError that says it is none, or that a key is there twice: readers differ in which they take."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as e:
         raise ModelError(f"the model record is not JSON: {e}"[:300]) from e
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.80} is there twice")
+    return found
 
 
 def preprocess_from(data: Any) -> Preprocess:

@@ -104,7 +104,7 @@ def load(path: Path, device: torch.device) -> Checkpoint:
             _unpack(values["state"], tensors, device),
             tuple(values.get("halvings", ())),
         )
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as e:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise ModelError(
             f"the checkpoint {path} cannot be used: {e}",
             f"the best model so far is in {path.parent}; train again: imgclf train -c {path.parent / runs.CONFIG}",

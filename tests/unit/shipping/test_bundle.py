@@ -255,3 +255,15 @@ def test_random_bytes_are_refused(tmp_path, content):
     path.write_bytes(struct.pack("<Q", len(content)) + content)
     with pytest.raises(ModelError):
         bundle.load(path)
+
+
+def test_a_key_that_is_there_twice_is_refused(copy, content):
+    record = (copy / runs.RECORD).read_text()
+    (copy / runs.RECORD).write_text(record.replace("{", '{"temperature": 9.0,', 1))
+    with pytest.raises(ModelError, match="'temperature' is there twice"):
+        bundle.load(copy)
+    header, tensors = header_of(content)
+    text = json.dumps(header).replace("{", '{"0.0.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},', 1)
+    (copy / "twice.safetensors").write_bytes(struct.pack("<Q", len(text.encode())) + text.encode() + tensors)
+    with pytest.raises(ModelError, match="holds a key twice"):
+        bundle.load(copy / "twice.safetensors")

@@ -152,3 +152,20 @@ def test_a_model_torch_cannot_express_is_an_export_error(model, tmp_path, monkey
     with pytest.raises(ExportError, match=r"no such operator$"):
         exporters.export(model, fmt, tmp_path / f"m{SUFFIXES[fmt]}")
     assert not list(tmp_path.iterdir())
+
+
+def test_onnx_metadata_that_is_no_text_is_refused_without_a_word(tmp_path, capfd):
+    """onnxruntime decodes it when it is asked for, and prints when a file fails and it tries again."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    helper, kind = onnx.helper, onnx.TensorProto.UINT8
+    ends = [helper.make_tensor_value_info(name, kind, ["n", 4, 4, 3]) for name in ("image", "probs")]
+    graph = helper.make_graph([helper.make_node("Identity", ["image"], ["probs"])], "g", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    helper.set_model_props(model, {"classes": "é" * 9})
+    file = tmp_path / "m.onnx"
+    for harmed in ("é".encode() * 9, b"\xff" * 18), (b"Identity", b"Idextity"):
+        file.write_bytes(model.SerializeToString().replace(*harmed))
+        with pytest.raises(ModelError):
+            inference.load(file)
+    assert capfd.readouterr().out == ""
