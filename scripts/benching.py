@@ -30,7 +30,8 @@ PACKAGES = ("torch", "torchvision", "fastai", "timm", "numpy", "pillow", "onnxru
 LAYERS = ((3, 0.5), (7, 0.3), (20, 0.2))  # cells a side, and share: like a photograph, coarse and fine structure
 GRAIN = 14  # of an image of 500 x 375 pixels, which then has about the bytes of a photograph
 SUFFIXES = (".jpg", ".jpeg", ".png")
-SAMPLE_SECONDS = 0.25  # between two looks at the memory of a process and its children
+PRIVATE = ("Pss_Anon:", "Pss_Shmem:")  # lines of Linux's smaps_rollup
+SAMPLE_SECONDS = 0.5  # between two looks at the memory of a process and its children
 
 
 def parser(doc: str | None, repeats: int = 5) -> argparse.ArgumentParser:
@@ -124,11 +125,11 @@ def machine() -> dict[str, Any]:
         ),
         "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "python": platform.python_version(), **{name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(), **{name: version(name) for name in PACKAGES},
     }  # fmt: skip
 
 
-def _version(name: str) -> str | None:
+def version(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -172,8 +173,8 @@ def photos(folder: Path, counts: Mapping[str, int], source: Path | None, size: t
 def run(command: list[Any], env: Mapping[str, str] | None = None, timeout: float | None = None) -> Figures:
     """A program of its own, to its end: seconds, processor seconds and peak memory (MB), its own and its children's.
 
-    Where /proc is there, memory is what all its processes hold together, what they share counted once; elsewhere that
-    of the largest of them.
+    On Linux memory is what all its processes hold together without the code of libraries, what they share counted once;
+    elsewhere that of the largest of them.
 
     Raises:
         RuntimeError: with the last lines it wrote, if it fails.
@@ -236,9 +237,9 @@ def _family(pid: int) -> list[int]:
 
 
 def _share(pid: int) -> int:
-    """Bytes a process holds, of what it shares its part."""
+    """Bytes a process has written for itself, of what it shares with its children its part: no code of libraries."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(PRIVATE))
