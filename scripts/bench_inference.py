@@ -50,16 +50,19 @@ def model(folder: Path, arch: str, runs_dir: Path) -> Path:
     return run.path
 
 
-def commanded(predictor: Any, files: list[Path]) -> Figures:
-    """`imgclf predict --format csv`, from the files' names to the last row."""
-    from imgclf.cli import predict
+def commanded(predictor: Any, folder: Path, n: int) -> Figures:
+    """`imgclf predict --format csv`, from the folder's name to the last row."""
+    from imgclf.cli import rows
+    from imgclf.cli.predict import Count
     from imgclf.console import Terminal
+    from imgclf.shipping.sources import Sources
 
     found: Figures = {}
-    with benching.timed(found, len(files)), contextlib.redirect_stdout(io.StringIO()):
-        terminal = Terminal(quiet=True)
-        bad = predict._write(predictor, predict._rows(predictor, files, None, BATCH, None, terminal), "csv", terminal)
-    assert not bad
+    with benching.timed(found, n), contextlib.redirect_stdout(io.StringIO()):
+        terminal, sources, count = Terminal(quiet=True), Sources((str(folder),), None, False), Count()
+        answers = count.over(predictor.predict(sources, BATCH), sources, terminal)
+        rows.write(predictor, (answer.to_row(predictor.classes) for answer in answers), "csv", terminal)
+    assert (count.all, count.bad) == (n, 0)
     return found
 
 
@@ -121,7 +124,7 @@ def predicting(options: argparse.Namespace, folder: Path, bundle: Path) -> dict[
     from imgclf.shipping.exporters import onnx
 
     exported = onnx.export(bundle, folder.parent / "model.onnx")
-    files = inference.images_under([folder])[: options.images]
+    files = sorted((folder / "val").rglob("*.jpg"))
     ours, graph = inference.load(bundle), inference.load(exported)
     learn, plain, plain_onnx = (
         bench_train.of_fastai(folder, options.arch, None),
@@ -132,9 +135,9 @@ def predicting(options: argparse.Namespace, folder: Path, bundle: Path) -> dict[
         {
             "learn.predict": lambda: one_by_one(learn, files[:ONE_BY_ONE]),
             "bare": lambda: bare(ours, files, plain),
-            "imgclf": lambda: commanded(ours, files),
+            "imgclf": lambda: commanded(ours, folder / "val", len(files)),
             "bare ONNX": lambda: bare(ours, files, plain_onnx),
-            "imgclf ONNX": lambda: commanded(graph, files),
+            "imgclf ONNX": lambda: commanded(graph, folder / "val", len(files)),
         },
         options.repeats,
         "images_per_second",
@@ -170,7 +173,7 @@ def evaluating(options: argparse.Namespace, folder: Path, bundle: Path) -> dict[
     from imgclf.shipping import inference
     from imgclf.workflow import evaluate
 
-    files = inference.images_under([folder / "test"])
+    files = sorted((folder / "test").rglob("*.jpg"))
     predictor = inference.load(bundle)
     forward = torch_forward(predictor)
     few = files[:DECODED]

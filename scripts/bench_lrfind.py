@@ -1,11 +1,11 @@
 """The learning-rate finder: imgclf's beside fastai's `lr_find`, on the same data with the same network and weights.
 
-    python scripts/bench_lrfind.py [--size 96] [--presize 160] [--batch-size 8] [--precision auto] [--json FILE]
+    python scripts/bench_lrfind.py [--size 128] [--presize 262] [--batch-size 8] [--precision auto] [--json FILE]
 
 Both sweep 100 steps from 1e-7 to 10 with the body frozen, two workers, from JPEGs of 500 x 375 pixels, and end early
 where the loss explodes. Seconds are those of the whole search: the sweep, what is saved before and put back after,
-and the suggestion. The sizes are small so that five turns take minutes; at 224 pixels the network's own work, which
-`bench_train.py` compares, is a larger part.
+and the suggestion. Both sides are smaller than the usual 224 and 460 pixels, in their ratio, so that five turns take
+minutes.
 """
 
 import sys
@@ -42,8 +42,8 @@ def main() -> None:
     parser = benching.parser(__doc__)
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--size", type=int, default=96)
-    parser.add_argument("--presize", type=int, default=160)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--presize", type=int, default=262)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--weights", type=Path)

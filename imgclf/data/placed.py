@@ -81,12 +81,23 @@ class PlacedLoader(TfmdDL):
             yield from super().__iter__()
             return
         seed, batch = self.seed, self.first_batch
-        set_seed(batch_seed(seed, batch))
+        seed_everything(batch_seed(seed, batch))
         for made in super().__iter__():
             yield made
             batch += 1
-            set_seed(batch_seed(seed, batch))
+            seed_everything(batch_seed(seed, batch))
         self.first_batch = 0
+
+
+def seed_everything(seed: int) -> None:
+    """fastai's ``set_seed``. Without an accelerator torch would write down a stack trace for each kind there might be,
+    milliseconds a batch."""
+    if torch.accelerator.is_available():
+        set_seed(seed)
+        return
+    random.seed(seed)
+    np.random.seed(seed % (2**32 - 1))
+    torch.default_generator.manual_seed(seed)
 
 
 def batch_seed(seed: int, batch: int) -> int:
