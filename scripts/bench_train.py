@@ -36,7 +36,7 @@ from scripts import benching
 from scripts.benching import Figures, processor
 
 BATCH, SIZE, PRESIZE, WORKERS, VALID = 32, 224, 460, 2, 32
-LR = 1e-3
+LR = 2e-3
 
 
 def session(folder: Path, arch: str, precision: str, weights: Path | None, **more: Any) -> Any:

@@ -152,7 +152,7 @@ class TrainConfig(Section):
     channels_last: Bool | Literal["auto"] = Field(
         "auto",
         description="keep images in memory pixel by pixel rather than channel by channel, which some devices compute "
-        "faster; auto: on a processor in bf16",
+        "faster; auto: on a processor in bf16, and from 128 pixels on",
     )
     compile: Bool = Field(
         False,

@@ -71,7 +71,11 @@ def build(
     keeps = batchnorm.callbacks(cfg, probe)
     learn.add_cbs(keeps)
     MicroBatches(loaders.batch_size, cfg.train.accumulate).install(learn)
-    return learn, [*notes, *_chosen(model[1], probe, bool(keeps)), *speed.apply(cfg, learn, hardware)]
+    return learn, [
+        *notes,
+        *_chosen(model[1], probe, bool(keeps)),
+        *speed.apply(cfg, learn, hardware, loaders.preprocess.size),
+    ]
 
 
 def _chosen(head: Any, probe: bool, keeps_statistics: bool) -> list[str]:

@@ -126,7 +126,7 @@ def measure(device: Any, name: str) -> Trial:
 
     try:
         images, side = WORK[device.type]
-        ways = {way: Steps(device, way, _last(device, way), images, side) for way in ("fp32", name)}
+        ways = {way: Steps(device, way, _last(device), images, side) for way in ("fp32", name)}
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for turn in range(1 + TIMED):
             for way, steps in ways.items():
@@ -144,9 +144,9 @@ def measure(device: Any, name: str) -> Trial:
         return Trial(0.0, 1.0)
 
 
-def _last(device: Any, precision: str) -> bool:
-    """``train.channels_last: auto``."""
-    return bool(device.type == "cpu" and precision == "bf16")
+def _last(device: Any) -> bool:
+    """``train.channels_last: auto`` at the sizes of ``WORK``."""
+    return bool(device.type == "cpu")
 
 
 class Steps:

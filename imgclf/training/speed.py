@@ -12,15 +12,20 @@ from imgclf.errors import UserError
 from imgclf.schema import Config
 from imgclf.training.devices import Hardware
 
+FP32_PIXELS = 128  # from here on channels_last pays in fp32 too, on a processor
 
-def apply(cfg: Config, learn: Learner, hardware: Hardware) -> list[str]:
+
+def apply(cfg: Config, learn: Learner, hardware: Hardware, size: int) -> list[str]:
     """Set up a learner as ``train.channels_last``, ``compile`` and ``deterministic`` say; returns notes for the user.
+
+    Args:
+        size: Of the images, pixels.
 
     Raises:
         UserError: if torch cannot do what is asked on this machine.
     """
     notes = []
-    if _channels_last(cfg.train.channels_last, hardware):
+    if _channels_last(cfg.train.channels_last, hardware, size):
         learn.add_cb(ChannelsLast())
         notes.append("memory format: channels_last (train.channels_last)")
     if cfg.train.deterministic:
@@ -33,10 +38,10 @@ def apply(cfg: Config, learn: Learner, hardware: Hardware) -> list[str]:
     return notes
 
 
-def _channels_last(wanted: bool | str, hardware: Hardware) -> bool:
+def _channels_last(wanted: bool | str, hardware: Hardware, size: int) -> bool:
     """``auto``: where it was measured to be faster, see docs/training.md."""
     if wanted == "auto":
-        return hardware.device.type == "cpu" and hardware.precision == "bf16"
+        return hardware.device.type == "cpu" and (hardware.precision == "bf16" or size >= FP32_PIXELS)
     return bool(wanted)
 
 

@@ -33,32 +33,33 @@ def hardware(precision="fp32", device="cpu"):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "device", "precision", "expected"),
+    ("wanted", "device", "precision", "size", "expected"),
     [
-        ("auto", "cpu", "bf16", True),
-        ("auto", "cpu", "fp32", False),
-        ("auto", "cuda", "bf16", False),
-        (True, "cpu", "fp32", True),
-        (False, "cpu", "bf16", False),
+        ("auto", "cpu", "bf16", 64, True),
+        ("auto", "cpu", "fp32", 127, False),
+        ("auto", "cpu", "fp32", 128, True),
+        ("auto", "cuda", "bf16", 224, False),
+        (True, "cpu", "fp32", 64, True),
+        (False, "cpu", "bf16", 224, False),
     ],
 )
-def test_channels_last_where_asked_or_measured(make_config, wanted, device, precision, expected):
+def test_channels_last_where_asked_or_measured(make_config, wanted, device, precision, size, expected):
     cfg, learn = make_config(**{"train.channels_last": wanted}), Model()
-    notes = speed.apply(cfg, learn, hardware(precision, device))
+    notes = speed.apply(cfg, learn, hardware(precision, device), size)
     assert learn.added == ["ChannelsLast"] * expected
     assert len(notes) == expected
 
 
 def test_nothing_is_done_unasked(make_config):
     learn = Model(nn.Linear(2, 2))
-    assert speed.apply(make_config(), learn, hardware()) == []
+    assert speed.apply(make_config(), learn, hardware(), 32) == []
     assert learn.model._compiled_call_impl is None
     assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.usefixtures("_restored")
 def test_deterministic_is_for_torch_to_keep(make_config):
-    speed.apply(make_config(**{"train.deterministic": True}), Model(nn.Linear(2, 2)), hardware())
+    speed.apply(make_config(**{"train.deterministic": True}), Model(nn.Linear(2, 2)), hardware(), 32)
     assert torch.are_deterministic_algorithms_enabled()
 
 
@@ -75,7 +76,7 @@ def test_a_compiled_model_keeps_the_names_of_its_weights(make_config, monkeypatc
     monkeypatch.setattr(speed, "check_compiler", lambda device: None)
     learn = Model(nn.Sequential(nn.Conv2d(3, 4, 3)), nn.Sequential(nn.Linear(4, 2)))
     names = list(learn.model.state_dict())
-    assert "torch.compile" in speed.apply(make_config(**{"train.compile": True}), learn, hardware())[0]
+    assert "torch.compile" in speed.apply(make_config(**{"train.compile": True}), learn, hardware(), 32)[0]
     assert learn.model._compiled_call_impl is not None
     assert list(learn.model.state_dict()) == names
     assert copy.deepcopy(learn.model)._compiled_call_impl is None
