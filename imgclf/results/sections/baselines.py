@@ -25,7 +25,7 @@ def section(content: Content) -> str:
     common = found["majority"]
     always = common["label"] if "label" in common else ", ".join(common["labels"]) or "no label"
     rows.append([f"always '{always}'", *_cells(common)])
-    columns = ["", "all labels right" if content.several else "accuracy", "95 % interval", "n"]
+    columns = ["model", "all labels right" if content.several else "accuracy", "95 % interval", "n"]
     if content.several:
         columns.append("mAP")
     if not probe:

@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from probed import NAMES, frozen, several
 
-from imgclf.results import baselines, beside
+from imgclf.results import baselines, beside, learning_curve
 from imgclf.results.compare import mcnemar
+from imgclf.results.evaluate import Predictions, evaluate
+from imgclf.results.sections import baselines as section
+from imgclf.results.sections.content import Content
 
 
 def test_logistic_regression_is_scikit_learns():
@@ -108,3 +111,24 @@ def test_lines_for_a_terminal():
     assert lines[2] == probe["paired"]["sentence"]
     assert "logistic regression 1.000 (0.9" in lines[1]
     assert "nearest neighbours 1.000 (0.9" in lines[1]
+
+
+def test_the_section_of_several_labels_has_their_mean_average_precision():
+    f = several()
+    logits = np.where(f.truth > 0, 2.0, -2.0)
+    names = tuple(f"{i}.jpg" for i in range(len(logits)))
+    figures = evaluate(Predictions(names, logits, f.truth, NAMES, 1.0, "multi")).to_dict()
+    found = {
+        "majority": baselines.majority(f.targets, f.truth, NAMES),
+        "probe": {**baselines.probes(f, np.ones(len(logits), dtype=bool), trained=True), "seconds": 1.0},
+        "why": None,
+    }
+    content = Content("", evaluation={**figures, "baselines": found, "learning_curve": learning_curve.curve(f, 10.0)})
+    page = section.section(content)
+    assert page.count("<tr>") == 5
+    assert '<th scope="col" class="number"><bdi>mAP</bdi></th>' in page
+    assert "all labels right" in page
+    assert f"{found['probe']['knn']['mAP']:.3f}" in page
+    assert "Fine-tuning against the probe (logistic regression)" in page
+    assert "right decisions, half" in section.more_images(content)
+    assert section.section(Content("")) == section.more_images(Content("")) == section.unlike(Content("")) == ""
