@@ -36,7 +36,7 @@ def build(service: Service, facts: dict[str, Any]) -> Starlette:
         return await _predict(request, service)
 
     async def health(request: Request) -> Response:
-        busy = {"running": service.running, "served": service.served}
+        busy = {"running": service.running, "served": service.served, "batches": service.batcher.batches}
         return JSONResponse({"status": "ok", "model": facts["model"], **busy}, headers=SAFE)
 
     async def model(request: Request) -> Response:

@@ -6,6 +6,7 @@ from imgclf import __version__
 from imgclf.shipping.server.limits import Limits
 
 TEXT, NUMBER, FLAG = {"type": "string"}, {"type": "number"}, {"type": "boolean"}
+COUNT = {"type": "integer", "minimum": 0}
 REFUSALS = {
     400: "the form or a parameter is wrong",
     403: "a page of another site asks",
@@ -26,7 +27,12 @@ def describe(facts: dict[str, Any], limits: Limits) -> dict[str, Any]:
         "paths": {
             "/predict": {"post": _predict(facts)},
             "/model": {"get": _get("The model: classes, preprocessing, version, figures.", {"type": "object"})},
-            "/health": {"get": _get("Whether the server is there.", _schema(status=TEXT, model=TEXT))},
+            "/health": {
+                "get": _get(
+                    "Whether the server is there.",
+                    _schema(status=TEXT, model=TEXT, running=COUNT, served=COUNT, batches=COUNT),
+                )
+            },
         },
         "components": {"schemas": {"Row": _row(facts), "Error": _error()}},
     }

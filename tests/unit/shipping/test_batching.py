@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 
 import pytest
 
@@ -63,6 +64,28 @@ def test_a_batch_waits_only_for_what_was_announced():
 
     run(scenario, seen, wait=5)  # had it waited for nobody, the scenario would have run out of time
     assert batches == [["alone"], ["first", "second"]]
+
+
+def test_clients_who_come_again_end_up_in_one_batch():
+    """Not two halves in turns, each waiting while the other one is answered."""
+    sizes = []
+
+    def slow(items):
+        sizes.append(len(items))
+        time.sleep(0.05)
+        return items
+
+    async def scenario(batcher):
+        async def client(i):
+            await asyncio.sleep(0.01 * (i % 2))
+            for _ in range(4):
+                await batcher.put(i)
+
+        await asyncio.gather(*(client(i) for i in range(6)))
+
+    run(scenario, slow, most=8)
+    assert sum(sizes) == 24
+    assert sizes.count(6) >= 2
 
 
 def test_a_batch_does_not_wait_for_ever_and_not_for_what_never_comes():
