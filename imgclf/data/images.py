@@ -5,6 +5,7 @@
 
 import io
 import re
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -15,6 +16,7 @@ from PIL import Image, ImageOps
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_PIXELS = 150_000_000
+LARGE = 16_000_000  # pixels; a photograph of a phone has 12 million
 BACKGROUND = (255, 255, 255)
 # Our own list: the one of `mimetypes` holds .svg and depends on what was imported before.
 SUFFIXES = frozenset(
@@ -71,9 +73,13 @@ class Preprocess:
         """A file as a uint8 array (size, size, 3)."""
         return np.asarray(self.fit(decode(path, at_least=self.decode_pixels)))
 
-    def load_stranger(self, data: bytes, most_pixels: int) -> np.ndarray:
-        """The bytes of a file from the network, as ``load`` reads it from the disk; raises as ``decode`` does."""
-        return np.asarray(self.fit(decode_stranger(data, self.decode_pixels, most_pixels)))
+    def load_stranger(self, data: bytes, most_pixels: int, alone: AbstractContextManager | None = None) -> np.ndarray:
+        """The bytes of a file from the network, as ``load`` reads it from the disk; raises as ``decode`` does.
+
+        Args:
+            alone: Held while an image of more than ``LARGE`` pixels is decoded, which can take a gigabyte.
+        """
+        return np.asarray(self.fit(decode_stranger(data, self.decode_pixels, most_pixels, alone)))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,20 +100,32 @@ def decode(path: Path, at_least: int | None = None) -> Image.Image:
     Raises:
         OSError, ValueError, SyntaxError, MemoryError: for files that cannot be read.
     """
-    return _decode(path, at_least, MAX_PIXELS, None)
+    return _decode(path, at_least, MAX_PIXELS)
 
 
-def decode_stranger(data: bytes, at_least: int, most_pixels: int) -> Image.Image:
+def decode_stranger(
+    data: bytes, at_least: int, most_pixels: int, alone: AbstractContextManager | None = None
+) -> Image.Image:
     """Bytes from the network as ``decode`` gives a file: only of the kinds that Pillow reads by itself."""
     Image.init()  # loads Pillow's plug-ins; which there are depends on how it was built
     known = [kind for kind in FROM_STRANGERS if kind in Image.OPEN]
-    return _decode(io.BytesIO(data), at_least, most_pixels, known)
+    return _decode(io.BytesIO(data), at_least, most_pixels, known, alone)
 
 
-def _decode(file: Path | BinaryIO, at_least: int | None, most_pixels: int, kinds: list[str] | None) -> Image.Image:
+def _decode(
+    file: Path | BinaryIO,
+    at_least: int | None,
+    most_pixels: int,
+    kinds: list[str] | None = None,
+    alone: AbstractContextManager | None = None,
+) -> Image.Image:
     try:
         with Image.open(file, formats=kinds) as image:
-            return _upright(image, at_least, most_pixels)
+            n = image.width * image.height
+            if n > most_pixels:
+                raise ValueError(f"{image.width} x {image.height} pixels: more than the limit of {most_pixels:,}")
+            with alone if alone and n > LARGE else nullcontext():
+                return _upright(image, at_least)
     except Image.DecompressionBombError as e:
         # Pillow refuses these before we can measure them, and names a limit of its own.
         n = int((re.findall(r"\d+", str(e)) or ["0"])[0])
@@ -118,9 +136,7 @@ def _decode(file: Path | BinaryIO, at_least: int | None, most_pixels: int, kinds
         raise OSError(f"damaged: {e}") from e
 
 
-def _upright(image: Image.Image, at_least: int | None, most_pixels: int) -> Image.Image:
-    if image.width * image.height > most_pixels:
-        raise ValueError(f"{image.width} x {image.height} pixels: more than the limit of {most_pixels:,}")
+def _upright(image: Image.Image, at_least: int | None) -> Image.Image:
     if at_least and image.format in ("JPEG", "MPO"):
         image.draft("RGB", draft_size(image.size, at_least))
     image.load()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ class Service:
     def __post_init__(self) -> None:
         """Start the threads."""
         workers = self.workers or min(MOST_WORKERS, os.cpu_count() or 1)
+        self._alone = threading.Lock()  # images of 50 million pixels take a gigabyte each: one after another
         self._decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
         self.batcher: Batcher[np.ndarray, Prediction] = Batcher(self._answers, self.batch_size)
 
@@ -83,7 +85,7 @@ class Service:
 
     def _decoded(self, data: bytes) -> "np.ndarray | str":
         try:
-            return self.predictor.preprocess.load_stranger(data, self.limits.pixels)
+            return self.predictor.preprocess.load_stranger(data, self.limits.pixels, self._alone)
         except Exception as e:  # Pillow's plug-ins raise almost anything on broken files; the row says what
             return reason(e)
 

@@ -244,6 +244,29 @@ def bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
 
 
+def test_large_images_are_decoded_one_at_a_time(client, monkeypatch):
+    from imgclf.data import images
+
+    monkeypatch.setattr(images, "LARGE", 100)
+    now = most = 0
+
+    def slow(image, at_least, upright=images._upright):
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        time.sleep(0.05)
+        now -= 1
+        return upright(image, at_least)
+
+    monkeypatch.setattr(images, "_upright", slow)
+    with running(colours(), workers=4) as other:
+        large = other.send(*[("a.png", png(size=(20, 16)))] * 4).json["predictions"]
+        assert most == 1
+        small = other.send(*[("a.png", png(size=(9, 8)))] * 4).json["predictions"]
+        assert most > 1
+    assert [row["label"] for row in large + small] == ["red"] * 8
+
+
 @pytest.mark.parametrize("side", [400, 12_000, 60_000])
 def test_bombs_are_not_decoded(client, side):
     said = refused(client.send(("bomb.png", bomb(side))), 422)
