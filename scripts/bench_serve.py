@@ -4,8 +4,8 @@
 
 A server in a process of its own gets so many requests from so many clients at once, each on a connection it keeps, one
 small JPEG each, by turns as a form and as a raw body. Every answer is compared with that of the predictor. Beside it:
-the bare model on pixels that are ready, and the predictor from the same files, both in batches of 32. Without --model
-an untrained ResNet-18 at 64 pixels answers. Clients and server share the processors.
+the bare model on pixels that are ready, and the predictor from the same files, both in batches of 32, before and after,
+and their mean. Without --model an untrained ResNet-18 at 64 pixels answers. Clients and server share the processors.
 """
 
 import argparse
@@ -162,8 +162,11 @@ def main() -> int:
         for i, path in enumerate(paths):
             benching.picture(i, (options.side, options.side)).save(path, quality=85)
         model = options.model or untrained(folder / "model")
-        rounds, expected = bare(inference.load(model), paths, min(2000, options.requests))
+        predictor, n = inference.load(model), min(1000, options.requests)
+        before, expected = bare(predictor, paths, n)
         found = served(model, paths, expected, options.requests, options.clients)
+        after, _ = bare(predictor, paths, n)
+    rounds = {way: {key: (value + after[way][key]) / 2 for key, value in one.items()} for way, one in before.items()}
     for way, figures in rounds.items():
         print(f"{way:24} {figures['images_per_second']:8.1f} images/s")
     print(f"{'served':24} {found['images_per_second']:8.1f} images/s, {found['images_per_batch']:.1f} in a batch")

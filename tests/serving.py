@@ -27,8 +27,8 @@ def colours(**changes: Any) -> Predictor:
     def forward(images: np.ndarray) -> np.ndarray:
         return images.mean((1, 2), dtype=np.float64).astype(np.float32) / 16
 
-    values = {"temperature": 1.0, "forward": forward, **changes}
-    return Predictor("colours", ("red", "green", "blue"), Preprocess(size=8), "onnx", **values)
+    values = {"classes": ("red", "green", "blue"), "temperature": 1.0, "forward": forward, **changes}
+    return Predictor(name="colours", preprocess=Preprocess(size=8), format="onnx", **values)
 
 
 def colours_onnx(path: Path) -> Path:

@@ -19,6 +19,7 @@ class Limits:
         header_seconds: From the start of a request to the end of its header.
         stall_seconds: Between two pieces of a body.
         body_seconds: For the whole of a body.
+        read_seconds: For a client to take in what has been sent to it, before more is.
     """
 
     body_bytes: int = 20 << 20
@@ -30,6 +31,7 @@ class Limits:
     header_seconds: float = 10.0
     stall_seconds: float = 10.0
     body_seconds: float = 60.0
+    read_seconds: float = 30.0
 
 
 @dataclass(eq=False)

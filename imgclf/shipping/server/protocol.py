@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1, with an end to slow headers, a limit on connections, and JSON where it would answer itself."""
+"""uvicorn's HTTP/1.1, with limits on slow clients and on connections, and JSON where it would answer itself."""
 
 import asyncio
 import json
@@ -15,6 +15,7 @@ class Guarded(H11Protocol):
 
     limits = Limits()
     _slow: asyncio.TimerHandle | None = None
+    _stuck: asyncio.TimerHandle | None = None
     _spoke = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -27,6 +28,8 @@ class Guarded(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        if self._stuck is not None:
+            self._stuck.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -34,6 +37,16 @@ class Guarded(H11Protocol):
         if not self.transport.is_closing():
             super().data_received(data)
             self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stuck = self.loop.call_later(self.limits.read_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, problem(400, "this is not HTTP"))

@@ -323,6 +323,26 @@ def test_a_body_that_drips_is_given_up_too(client):
     assert found.startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_client_that_does_not_read_is_left():
+    many = tuple(f"a class with a long name, number {i}" for i in range(15_000))
+
+    def forward(images):
+        return np.zeros((len(images), len(many)), np.float32)
+
+    with running(colours(classes=many, forward=forward), Limits(read_seconds=0.5)) as client:
+        body = form(*[("a.png", RED)] * 8)
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # the rest waits in the server
+            connection.connect(("127.0.0.1", client.port))
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert connection.recv(12) == b"HTTP/1.1 200"
+            end = time.monotonic() + 20
+            while client.server.server_state.connections:
+                assert time.monotonic() < end, "the server waits for ever"
+                time.sleep(0.05)
+
+
 def test_a_connection_without_a_word_is_closed_without_one(client):
     assert client.raw(b"") == b""
 
