@@ -200,6 +200,7 @@ def evaluating(options: argparse.Namespace, folder: Path, bundle: Path) -> dict[
         },
         options.repeats,
         "images_per_second",
+        warm_up=0,  # each turn is long
     )
     benching.table(rounds, "images_per_second", "processor_ms")
     goals = []
