@@ -61,7 +61,7 @@ def _human(found: "BenchResult") -> Any:
         for name, (where, what) in PARTS.items()
     ]
     rates = [[what, f"{getattr(m, name):.1f}"] for name, what in RATES.items()]
-    lines = [found.verdict[0].upper() + found.verdict[1:] + "."]
+    lines = [f"Waiting for data: {m.waiting:.0%} of both together.", f"{found.verdict[0].upper()}{found.verdict[1:]}."]
     lines += [f"- {a.option}: {a.why}" for a in found.advice] or ["Nothing here says that a change would help."]
     return Group(
         table("Milliseconds an image", ["in", "what", "ms", "share"], rows),

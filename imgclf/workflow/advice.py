@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 STARVED = 0.15  # of a step's time spent waiting for the loader
 CLEARLY = 1.3  # times as fast: worth telling
+SHARED = 0.75  # of what the slower of two does alone
 MOST = 0.5  # of the loader's work
 MUCH = 0.2  # of a step
 COSTLY = 0.15  # of all work of a processor
@@ -69,6 +70,11 @@ class Measured:
         return self.waiting > STARVED and self.pipeline < CLEARLY * self.step
 
     @property
+    def shared(self) -> bool:
+        """Whether both together are much slower than the slower one alone: they take each other's time."""
+        return self.device == "cpu" and self.workers > 0 and self.both < SHARED * min(self.pipeline, self.step)
+
+    @property
     def network_bound(self) -> bool:
         """Whether the loader could feed clearly more than the network takes."""
         return self.pipeline > CLEARLY * self.step
@@ -89,6 +95,8 @@ def verdict(m: Measured) -> str:
         return f"{rates}, one after the other (data.workers: 0): {m.waiting:.0%} of the time is loading"
     if m.starved:
         return f"{rates}: {m.waiting:.0%} of the time it waits for data"
+    if m.shared:
+        return f"{rates}, both together {_rate(m.both)}: they share the {m.cores} cores of this processor"
     if m.network_bound:
         return f"{rates}: more workers would not help"
     return f"{rates}: neither waits long for the other"

@@ -109,3 +109,6 @@ def test_the_verdict_names_who_waits():
     assert verdict(BUSY).endswith("the network takes 1800 images/s: more workers would not help")
     assert verdict(replace(BUSY, step=2.5)).endswith("takes 2.5 images/s: more workers would not help")
     assert "one after the other (data.workers: 0): 50% of the time is loading" in verdict(replace(STARVED, workers=0))
+    on_cpu = verdict(replace(ON_CPU, both=11))
+    assert on_cpu.endswith(", both together 11 images/s: they share the 2 cores of this processor")
+    assert verdict(replace(ON_CPU, both=15)).endswith("more workers would not help")
