@@ -1,6 +1,7 @@
 """`train --devices N`: this command again in N processes, one a device, as torchrun would start them."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -79,6 +80,8 @@ def _process(rank: int, processes: int, port: int, arguments: list[str]) -> None
         os.setpgrp()  # Ctrl-C reaches the first command alone, which passes it on once
     os.environ.update(variables(rank, processes, port))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    # The loaders' workers start as they do outside: spawned as this process was, they would import torch every epoch.
+    multiprocessing.set_start_method(None, force=True)
     from imgclf.cli.app import main
 
     try:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from fastai.vision.all import (
@@ -17,6 +17,7 @@ from fastai.vision.all import (
     Normalize,
     TensorImage,
     ToTensor,
+    Transform,
     TransformBlock,
 )
 
@@ -56,23 +57,29 @@ class Loaders:
     warning: str = ""
 
 
-class SamplePath:
-    """``get_x``: a sample's path. A class, not a closure: worker processes may have to pickle it."""
+class SamplePath(Transform):
+    """``get_x``: a sample's path.
+
+    A Transform itself: fastai would make one of any other callable with a function inside that no spawned worker can
+    unpickle.
+    """
 
     def __init__(self, root: Path) -> None:
+        super().__init__()
         self.root = root
 
-    def __call__(self, sample: Sample) -> Path:
+    def encodes(self, sample: Sample) -> Path:
         return self.root / sample.path
 
 
-class KnownLabels:
+class KnownLabels(Transform):
     """``get_y``: a sample's label; in multi-label data those of its labels that are classes."""
 
     def __init__(self, dataset: Dataset) -> None:
+        super().__init__()
         self.multi_label, self.known = dataset.multi_label, frozenset(dataset.classes)
 
-    def __call__(self, sample: Sample) -> str | list[str]:
+    def encodes(self, sample: Sample) -> Any:
         return [name for name in sample.labels if name in self.known] if self.multi_label else sample.label
 
 

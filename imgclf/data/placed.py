@@ -37,7 +37,7 @@ class PlacedLoader(TfmdDL):
         """Make the next pass a function of ``seed``, beginning at batch ``first_batch``."""
         self.rng = random.Random(seed)  # fastai's order of the items
         self.seed, self.first_batch = seed, first_batch
-        self.fake_l.generator = torch.Generator().manual_seed(seed)  # torch draws the workers' seeds from it
+        self.fake_l.generator = WorkerSeeds().manual_seed(seed)
 
     @property
     def step_size(self) -> int:
@@ -98,6 +98,17 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % (2**32 - 1))
     torch.default_generator.manual_seed(seed)
+
+
+class WorkerSeeds(torch.Generator):
+    """What torch draws the workers' seeds from, in the process that starts them.
+
+    A spawned worker is sent it with the loader and needs nothing of it. Its state would go there in shared memory that
+    is freed before the worker has begun.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WorkerSeeds, ()
 
 
 def batch_seed(seed: int, batch: int) -> int:

@@ -110,6 +110,7 @@ def history(run: Path) -> list[dict[str, str]]:
 
 def test_the_command_trains_in_two_processes_and_one_speaks_and_writes(images, tmp_path):
     arguments = ["-d", images, *OPTIONS, "-b", "4", "-e", "1", "--devices", "2", "--name", "run", "--json"]
+    arguments += ["--set", "data.workers=1", "--set", "data.cache=ram"]  # each process has workers and a cache
     done = run_command("train", *arguments, cwd=tmp_path, env={"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     assert done.json["status"] == "finished"

@@ -1,6 +1,8 @@
 """Loaders: no batch of none or one, the right workers, and the same seed gives the same batches."""
 
 import os
+import pickle
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -175,3 +177,15 @@ def test_a_given_batch_size_is_never_changed_but_to_what_there_is():
     assert loaders.choose_batch_size(64, 244) == (64, "")
     assert loaders.choose_batch_size(64, 10)[0] == 10
     assert "instead of 64" in loaders.choose_batch_size(64, 10)[1]
+
+
+@pytest.mark.parametrize("engine", ["fused", "fastai"])
+def test_a_spawned_worker_can_unpickle_what_it_reads_with(dataset, build, engine):
+    """As on macOS and Windows, and in each process of `--devices`; pickled here as for such a worker."""
+    data = dataset(4)
+    made = build(data, **{"data.workers": 1, "augment.engine": engine})
+    other = pickle.loads(ForkingPickler.dumps(made.dls.valid.dataset))
+    np.testing.assert_array_equal(np.asarray(other[0][0]), np.asarray(made.dls.valid.dataset[0][0]))
+    assert other[1][1] == made.dls.valid.dataset[1][1] == data.targets(data.valid)[1]
+    made.dls.train.place(1)
+    assert b"rebuild" not in ForkingPickler.dumps(made.dls.train.fake_l.generator)  # no memory of a moment
