@@ -22,6 +22,7 @@ DIRECTIONS = 16
 RATE = 0.01  # of known images that are flagged all the same
 LEAST, MOST = 20, 2_000  # images to fit to
 FOLDS = 5
+LEAST_VARIANCE, LEAST_THRESHOLD = 1e-12, 1e-6  # so that every distance is a number
 MOST_FEATURES = 1 << 16
 SHOWN = 20
 
@@ -47,7 +48,17 @@ class Familiar:
     n: int
 
     def distances(self, features: np.ndarray) -> np.ndarray:
-        """How far each image lies from known ones, (N,), of pooled features (N, F): 1 is the border of the unlike."""
+        """How far each image lies from known ones, (N,), of pooled features (N, F): 1 is the border of the unlike.
+
+        Raises:
+            ModelError: for features of another body.
+        """
+        if features.shape[1] != len(self.centre):
+            raise ModelError(
+                f"the model's check for unlike images is for {len(self.centre)} features, its body gives "
+                f"{features.shape[1]}",
+                "its record is of another model: use the run it came from",
+            )
         away = normalised(features.astype(np.float32)) - self.centre
         along = away @ self.basis.T
         left = np.maximum((away**2).sum(1) - (along**2).sum(1), 0)
@@ -83,7 +94,7 @@ def fit(features: np.ndarray) -> Familiar | None:
     rank = min(n, ceil((n + 1) * (1 - RATE)))
     threshold = float(np.sort(squared)[rank - 1])
     rate = max(RATE, 1 / (n + 1))
-    return stored(_fitted(features, threshold if threshold > 0 else 1.0, rate).to_dict())  # as the record rounds it
+    return stored(_fitted(features, max(threshold, LEAST_THRESHOLD), rate).to_dict())  # as the record rounds it
 
 
 def _fitted(features: np.ndarray, threshold: float = 1.0, rate: float = RATE) -> Familiar:
@@ -93,7 +104,7 @@ def _fitted(features: np.ndarray, threshold: float = 1.0, rate: float = RATE) ->
     variances = singular**2 / len(x)
     most = min(DIRECTIONS, len(x) // 5, x.shape[1] - 1)
     rest = float(variances[most:].sum()) / (x.shape[1] - most)
-    least = max(rest, 1e-12)
+    least = max(rest, LEAST_VARIANCE)
     spread = np.maximum(variances[:most], least)
     as_read = directions[:most].astype(np.float16).astype(np.float32)
     return Familiar(
@@ -118,11 +129,22 @@ def stored(entry: Any) -> Familiar | None:
         )
     except (TypeError, KeyError, ValueError, OverflowError) as e:
         raise ModelError(f"the model's check for unlike images cannot be right: {e!r:.100}") from e
-    numbers = [found.rest, found.threshold, found.rate, *spread.tolist()]
-    finite = all(isfinite(value) and value > 0 for value in numbers) and found.rate < 1
-    if not finite or len(centre) > MOST_FEATURES or not np.isfinite(centre).all() or not np.isfinite(basis).all():
+    if not _can_be_right(found):
         raise ModelError("the model's check for unlike images holds numbers that cannot be right")
     return found
+
+
+def _can_be_right(found: Familiar) -> bool:
+    """Whether the numbers could have been fitted to features of length 1."""
+    variances = [found.rest, *found.spread.tolist()]
+    return (
+        0 < found.rate < 1
+        and isfinite(found.threshold)
+        and found.threshold >= LEAST_THRESHOLD
+        and all(LEAST_VARIANCE / 2 < value <= 1 for value in variances)
+        and 0 < len(found.centre) <= MOST_FEATURES
+        and bool((np.abs(found.centre) <= 1.001).all() and (np.abs(found.basis) <= 1.001).all())  # not of NaN either
+    )
 
 
 def _text(values: np.ndarray, kind: str) -> str:

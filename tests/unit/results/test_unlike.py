@@ -63,8 +63,9 @@ def test_the_record_gives_the_same_distances():
 @pytest.mark.parametrize(
     "change",
     [
-        {"centre": "no base64!"}, {"centre": ""}, {"basis": "AAAA"}, {"rest": 0}, {"rest": "x"}, {"threshold": -1.0},
-        {"threshold": float("nan")}, {"rate": 1.0}, {"spread": [1.0]}, {"spread": "abc"}, {"n": None},
+        {"centre": "no base64!"}, {"centre": ""}, {"basis": "AAAA"}, {"rest": 0}, {"rest": "x"}, {"rest": 1e-40},
+        {"rest": 1e300}, {"threshold": -1.0}, {"threshold": float("nan")}, {"threshold": 1e-300}, {"rate": 1.0},
+        {"spread": [1.0]}, {"spread": "abc"}, {"spread": [1e-40] * 8}, {"n": None},
     ],
 )  # fmt: skip
 def test_a_record_that_cannot_be_right_is_refused(change):
@@ -73,6 +74,11 @@ def test_a_record_that_cannot_be_right_is_refused(change):
         unlike.stored(entry)
     with pytest.raises(ModelError):
         unlike.stored(["not a record"])
+
+
+def test_features_of_another_body_are_refused():
+    with pytest.raises(ModelError, match="is for 48 features, its body gives 12"):
+        unlike.fit(known(40, 0)).distances(np.ones((2, 12)))
 
 
 def test_an_evaluation_says_so_only_where_it_is_more_than_chance():
