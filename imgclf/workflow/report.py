@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def write(run: Run, device: str, trust: bool, terminal: Terminal) -> Path:
         warnings=_warnings(kept.manifest),
         command=kept.manifest.get("command", ""),
         later=kept.manifest.get("resumed", []),
-        config=str(run.file(runs.CONFIG).absolute()),
+        config=shlex.quote(str(run.file(runs.CONFIG).absolute())),
         plan=plan,
         rates=_rates(kept.manifest),
         decisions=_decisions(kept.manifest),
@@ -108,10 +109,21 @@ class _Kept:
         return cls(
             run.manifest(),
             history(run),
-            json.loads(judged.read_text(encoding="utf-8")) if judged.is_file() else None,
+            _evaluation(judged) if judged.is_file() else None,
             answers.read_csv(given) if given.is_file() else {},
             {part: sum(s.split == part for s in samples) for part in changes.NAMES},
         )
+
+
+def _evaluation(path: Path) -> dict[str, Any]:
+    hint = "train again, or restore the file"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise ModelError(f"cannot read the figures {path}: {e}", hint) from e
+    if not isinstance(found, dict) or not {"n", "accuracy", "per_class", "top_losses"} <= found.keys():
+        raise ModelError(f"cannot read the figures {path}: they are no report of an evaluation", hint)
+    return found
 
 
 def history(run: Run) -> list[dict[str, Any]]:

@@ -113,6 +113,15 @@ def test_the_configuration_is_compared_with_the_run_before(here, tmp_path):
     assert re.search("seed.*42.*7", text)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_figures_that_cannot_be_read(here, tmp_path, text):
+    shutil.copytree(here / "runs", tmp_path / "runs")
+    (tmp_path / "runs" / "mine" / "eval" / "report.json").write_text(text)
+    done = run_here("report", "mine", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "cannot read the figures runs/mine/eval/report.json" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
