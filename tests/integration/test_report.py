@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from html.parser import HTMLParser
 from pathlib import Path
 
 import judged
@@ -218,3 +219,35 @@ def test_a_review_needs_a_model_and_images(pretrained, tmp_path):
     run.file(runs.WEIGHTS).unlink()
     done = run_here("report", "mine", "--review", "--quiet", cwd=tmp_path)
     assert (done.returncode, "has no model yet" in done.stderr) == (4, True)
+
+
+class Harm(HTMLParser):
+    """What a page would run or fetch, in tags and attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        harmful = tag in ("a", "b", "iframe", "link") or (tag == "script" and ("id", "data") not in attrs)
+        self.found += [tag] * harmful
+        for name, value in attrs:
+            if name.startswith("on") or (name in ("src", "href") and not value.startswith("data:image/")):
+                self.found.append(f"{tag} {name}={value}")
+
+
+def test_classes_and_files_cannot_put_anything_into_a_page(tmp_path, monkeypatch):
+    names = ('<img src=x onerror="alert(1)">', "قطة & <b>cat", "<script>alert(2)")
+    monkeypatch.setattr(judged, "COLOURS", dict(zip(names, judged.COLOURS.values(), strict=True)))
+    photos = judged.photos(tmp_path / "<i>photos", 6, ("train", "valid"))
+    run = judged.run_of(photos, tmp_path / "runs")
+    reconfigure(run, **{"model.pretrained": False})
+    done = run_here("report", "mine", "--review", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert Harm(page(run)).found == []
+    review = (run / "review.html").read_text(encoding="utf-8")
+    assert Harm(review).found == ["script"], "its own, allowed by its hash"
+    assert {tuple(one["labels"]) for one in done.json["review"]["suspects"]} == {(name,) for name in names}
+    for text in (page(run), review):
+        assert "قطة &amp; &lt;b&gt;cat" in text
