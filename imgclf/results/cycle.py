@@ -47,6 +47,8 @@ def rates(plan: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 def schedule_plot(plan: dict[str, Any], path: Path) -> Path | None:
     """The rate of each layer group over the steps of all phases; None where nothing is trained in steps."""
+    from matplotlib.ticker import MaxNLocator
+
     lrs, begins = rates(plan)
     if not len(lrs):
         return None
@@ -64,6 +66,7 @@ def schedule_plot(plan: dict[str, Any], path: Path) -> Path | None:
             name, (begin + 0.5, 1.01), xycoords=("data", "axes fraction"), va="bottom", fontsize=8, color=GREY
         )
     axes.set_title("Learning rate over the steps", pad=18)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_yscale("log")
     axes.grid(axis="y", alpha=0.3)
     axes.legend(frameon=False, fontsize=9)
