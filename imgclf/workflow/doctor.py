@@ -13,6 +13,7 @@ from imgclf.workflow.trackers import TRACKERS
 # The optional parts of the installation, and the modules each needs.
 EXTRAS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("openvino",),
     "parquet": ("pyarrow",),
     "serve": ("starlette", "uvicorn", "python_multipart"),
     "timm": ("timm",),
