@@ -118,3 +118,15 @@ def same(run: Path, other: Path) -> None:
         assert [key for key in a if not torch.equal(a[key], b[key])] == []
     a, b = (json.loads((r / "model.json").read_text())["temperature"] for r in (run, other))
     assert a == b
+
+
+def need_openvino() -> None:
+    """Skip where it is not installed; else import it as imgclf does, without its telemetry."""
+    import pytest
+
+    from imgclf.shipping.graphs import import_openvino
+
+    try:
+        import_openvino()
+    except ImportError:
+        pytest.skip("needs openvino: pip install 'imgclf[openvino]'")

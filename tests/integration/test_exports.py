@@ -15,7 +15,7 @@ import pytest
 import torch
 from fastai.vision.learner import create_head
 from PIL import Image
-from support import run_here
+from support import need_openvino, run_here
 from torch import nn
 from torchvision.models import resnet18
 
@@ -95,7 +95,7 @@ def pkl_file(model, tmp_path_factory) -> Path:
 @pytest.mark.parametrize("fmt", exporters.FORMATS)
 def test_every_format_gives_the_models_answers(model, photos, tmp_path, fmt):
     if fmt == "openvino":
-        pytest.importorskip("openvino")
+        need_openvino()
     file = exporters.export(model, fmt, tmp_path / "out" / f"model{SUFFIXES[fmt]}")
     result = verify.check(file, fmt, model, photos)
     assert result.passed and result.n_images == len(photos) and result.max_abs_diff < 2e-5

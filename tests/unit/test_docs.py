@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import ROOT
+from support import ROOT, need_openvino
 
 from imgclf import runs
 from imgclf.schema import leaves
@@ -424,8 +424,8 @@ def test_the_reader_for_images_of_any_size(tmp_path, monkeypatch, capsys, pictur
 
 
 def test_the_openvino_reader(tmp_path, monkeypatch, capsys, pictures):
-    for package in ("openvino", "onnxscript"):
-        pytest.importorskip(package)
+    need_openvino()
+    pytest.importorskip("onnxscript")
     from imgclf.shipping import exporters, inference
 
     [code] = blocks(ROOT / "docs" / "openvino.md", "python")

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from support import need_openvino
 from torch import nn
 
 from imgclf.data.images import Preprocess
@@ -55,7 +56,7 @@ def test_the_predictor_takes_rgb_and_greys_it_as_pillow_does(grey_net, grey_mode
 @pytest.mark.parametrize("fmt", exporters.FORMATS)
 def test_every_export_of_a_grey_model_gives_its_answers(grey_model, photos, tmp_path, fmt):
     if fmt == "openvino":
-        pytest.importorskip("openvino")
+        need_openvino()
     if fmt == "onnx":
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")

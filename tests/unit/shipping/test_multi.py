@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support import run_here
+from support import need_openvino, run_here
 
 from imgclf import runs
 from imgclf.data import labels
@@ -185,7 +185,7 @@ def test_one_image_a_batch_and_an_export_agree(predictor, exported, photos, fmt)
 @pytest.mark.parametrize("fmt", exporters.FORMATS)
 def test_every_export_gives_the_same_answers(multi_model, exported, photos, fmt):
     if fmt == "openvino":
-        pytest.importorskip("openvino")
+        need_openvino()
     file = exported(fmt)
     parity = verify.check(file, fmt, multi_model, photos)
     assert parity.passed and parity.top1_agreement == 1 and parity.max_abs_diff < 1e-4

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import ROOT
+from support import ROOT, need_openvino
 
 from imgclf.errors import ExportError, ModelError, UserError
 from imgclf.shipping import exporters, graphs, inference, verify
@@ -42,7 +42,7 @@ def offline():
 
 @pytest.fixture(scope="module", params=["single", "multi"])
 def made(request, tmp_path_factory, photos, offline):
-    pytest.importorskip("openvino")
+    need_openvino()
     pytest.importorskip("onnxscript")
     bundle = BUNDLES / request.param
     file = exporters.export(bundle, "openvino", tmp_path_factory.mktemp("openvino") / "model.xml")
@@ -82,7 +82,7 @@ def test_both_files_are_verified(made, tmp_path):
     "content", [b"", b"garbage", b"<net/>", b'<?xml version="1.0"?><net version="11"><layers/></net>']
 )
 def test_what_is_no_such_file_is_refused(content, tmp_path):
-    pytest.importorskip("openvino")
+    need_openvino()
     (tmp_path / "x.xml").write_bytes(content)
     (tmp_path / "x.bin").write_bytes(b"")
     with pytest.raises(ModelError):
