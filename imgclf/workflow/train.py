@@ -126,8 +126,6 @@ def go(
         UserError: as ``train`` does; for a checkpoint also ``ModelError`` or ``DataError`` if data or plan are others.
     """
     started = time.perf_counter()
-    if resumed:
-        run.update_manifest(resumed=[*run.manifest().get("resumed", []), command])
     events.listeners |= tracking.listeners(cfg, run) if ranks.is_first() else {}
     with events.until_the_end():
         events.tell(
@@ -159,6 +157,8 @@ def _train(
     data = s.data.dataset
     if resumed:
         fitting.check_same(s, resumed, run)
+        if ranks.is_first():
+            run.update_manifest(resumed=[*run.manifest().get("resumed", []), command])
     _record(run, s) if ranks.is_first() else None
     s.announce()
     highest_lr = resumed.lr if resumed else rates.choose(s, run, events)

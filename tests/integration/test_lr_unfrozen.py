@@ -164,7 +164,10 @@ def test_a_found_rate_is_recorded_with_its_reason(images, tmp_path, whole):
     chosen = rates.choose(session.start(cfg, Terminal(quiet=True)), run)
     kept = run.manifest()["learning_rates"]["lr"]
     assert kept["value"] == chosen and kept["reason"] and len(kept["suggestions"]) == 4
-    assert [name for name, _ in rates.facts(run)] == ["learning rate", "learning rate, unfrozen"]
+    assert [name for name, _ in rates.facts(run.manifest()["learning_rates"])] == [
+        "learning rate",
+        "learning rate, unfrozen",
+    ]
 
 
 def test_the_sweep_leaves_no_trace(images, whole, tmp_path):

@@ -47,7 +47,13 @@ def test_embedded_configurations_are_in_the_wheel(members):
 
 def test_nothing_else_is_in_the_wheel(members):
     assert {name.split("/")[0] for name in members} == {"imgclf", f"imgclf-{__version__}.dist-info"}
-    assert {Path(name).suffix for name in members if name.startswith("imgclf/")} <= {".py", ".yaml", ".typed", ".html"}
+    assert {Path(name).suffix for name in members if name.startswith("imgclf/")} <= {
+        ".py",
+        ".yaml",
+        ".typed",
+        ".html",
+        ".js",
+    }
 
 
 def test_metadata(wheel):
@@ -61,6 +67,8 @@ def test_metadata(wheel):
     assert found["Requires-Python"] == ">=3.10"
     assert set(found.get_all("Provides-Extra")) == {
         "onnx",
+        "openvino",
+        "serve",
         "parquet",
         "timm",
         "distributed",

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -57,6 +58,7 @@ def test_a_signal_ends_it_after_the_request_in_progress(model, sent, code):
         )
         thread.start()
         assert halfway.wait(20)
+        time.sleep(0.5)  # until the server has read the first half: what it has not seen is not in progress
         process.send_signal(sent)
         go_on.set()
         thread.join(20)

@@ -25,4 +25,4 @@ def test_latency_gives_the_batches_it_names():
     sizes = []
     told = effects.latency(lambda images: sizes.append(images.shape) or images, 4)
     assert set(sizes) == {(1, 4, 4, 3), (32, 4, 4, 3)} and max(map(sizes.count, set(sizes))) <= effects.MOST_RUNS + 1
-    assert told.keys() == {"batch_1", "batch_32", "device", "cores"} and told["batch_1"] >= 0
+    assert told.keys() == {"batch_1", "batch_32", "side", "device", "cores"} and told["batch_1"] >= 0
