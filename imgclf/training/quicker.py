@@ -49,7 +49,7 @@ def best(device: Any) -> tuple[str, str]:
     for name in CANDIDATES.get(device.type, ()):
         found = trial(device, name)
         if found is None:
-            return _promised(device)
+            return _promised(device) if device.type == "cuda" else ("fp32", "memory is too short to measure others")
         if found.good:
             return name, f"measured here: {found.times:.1f} times as fast as fp32, same gradients"
         slow = f"{found.times:.1f} times as fast" if found.times else "not possible"
@@ -75,12 +75,14 @@ def trial(device: Any, name: str) -> Trial | None:
 def _trial(file: Path, key: str, device: Any, name: str) -> Trial | None:
     known = _read(file)
     if key not in known:
-        import torch
+        from imgclf.training import faults
 
         try:
             found = measure(device, name)
-        except torch.cuda.OutOfMemoryError:
-            return None
+        except RuntimeError as e:
+            if not faults.is_out_of_memory(e):
+                raise
+            return None  # a shortage of this moment says nothing of the machine, so it is not written down
         known = {**_read(file), key: found}
         with contextlib.suppress(OSError):  # then the next command measures again
             runs.write_json(file, known)
@@ -124,6 +126,8 @@ def measure(device: Any, name: str) -> Trial:
     """Steps in fp32 and in another precision, in turns, each in the memory format that training takes for it."""
     import torch
 
+    from imgclf.training import faults
+
     try:
         images, side = WORK[device.type]
         ways = {way: Steps(device, way, _last(device), images, side) for way in ("fp32", name)}
@@ -138,9 +142,9 @@ def measure(device: Any, name: str) -> Trial:
         reference, quick = (min(seconds[way][1:] or seconds[way]) for way in ways)
         alike = float(torch.nn.functional.cosine_similarity(first["fp32"], first[name], dim=0))
         return Trial(reference / quick, alike if math.isfinite(alike) else 0.0)
-    except torch.cuda.OutOfMemoryError:
-        raise
-    except (RuntimeError, NotImplementedError):  # what torch raises for what a device cannot do
+    except (RuntimeError, NotImplementedError) as e:  # what torch raises for what a device cannot do
+        if faults.is_out_of_memory(e):
+            raise
         return Trial(0.0, 1.0)
 
 

@@ -98,6 +98,17 @@ def test_a_gpu_without_room_for_the_steps_says_what_it_can(cache, monkeypatch):
     assert not cache.exists()
 
 
+@pytest.mark.parametrize("text", ["not enough memory: you tried to allocate 9 bytes", "CUDA out of memory"])
+def test_a_processor_short_of_memory_is_asked_again_another_time(cache, monkeypatch, text):
+    class Full:
+        def __init__(self, *_):
+            raise RuntimeError(text)
+
+    monkeypatch.setattr(quicker, "Steps", Full)
+    assert quicker.best(CPU) == ("fp32", "memory is too short to measure others")
+    assert not cache.exists()
+
+
 def test_a_gpu_without_bf16_takes_fp16(cache, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
     assert measuring(monkeypatch, Trial(0.5, 0.9), Trial(2.5, 0.99)) == []
