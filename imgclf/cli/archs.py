@@ -4,20 +4,19 @@ from typing import Annotated, Any
 
 import typer
 
-from imgclf.cli.options import DebugOption, JsonOption, QuietOption
+from imgclf.cli.options import command
 from imgclf.console import Terminal, table
 
 
+@command
 def archs_cli(
+    terminal: Terminal,
     pattern: Annotated[
         str | None,
         typer.Option(
             "--filter", metavar="PATTERN", help="Only names such as 'resnet*', also timm's if it is installed."
         ),
     ] = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """List the architectures: parameters, input size, ImageNet weights and whether they are here.
 
@@ -27,7 +26,6 @@ def archs_cli(
     from imgclf.training.archs import all_archs
     from imgclf.training.weights import cache_path
 
-    terminal = Terminal(json, quiet)
     data: list[dict[str, Any]] = [
         {"name": a.name, "library": a.library, "params": a.params, "input_size": a.input_size,
          "weights": a.weights_file, "url": a.weights_url, "path": str(cache_path(a)), "cached": cache_path(a).is_file()}

@@ -59,7 +59,7 @@ KEYS = {"--archs": "model.arch", "--losses": "train.loss", "--lrs": "train.lr"}
 def _split(option: str, text: str) -> list[str]:
     values = [value.strip() for value in text.split(",")]
     if "" in values or len(set(values)) < len(values):
-        raise UserError(f"{option} {text}: an empty value, or one twice", f"write {option} A,B without spaces")
+        raise UserError(f"{option} {text}: an empty value, or one twice", f"name each once: {option} A,B")
     return values
 
 
@@ -87,7 +87,7 @@ def _value(option: str, text: str) -> Any:
 
 def _nothing_to_train(settings: Settings) -> None:
     """Refuse options that say how to train when finished runs are compared."""
-    flags = [f"--{k.replace('_', '-')}" for k, v in settings.flags.items() if v and k not in ("device", "offline")]
+    flags = [f"--{name.replace('_', '-')}" for name in settings.given if name not in ("device", "offline")]
     flags += ["--set"] * bool(settings.assignments) + ["--config"] * bool(settings.config)
     if flags:
         raise UserError(

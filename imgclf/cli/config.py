@@ -1,12 +1,12 @@
 """`imgclf config init | show | check | schema`"""
 
-import json as json_format
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from imgclf.cli.options import DebugOption, JsonOption, QuietOption, Settings, command
+from imgclf.cli.options import Settings, command
 from imgclf.console import Terminal, table
 from imgclf.errors import ConfigError
 
@@ -16,13 +16,12 @@ app = typer.Typer(
 
 
 @app.command("init")
+@command
 def init_cli(
+    terminal: Terminal,
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("imgclf.yaml"),
     data: Annotated[str, typer.Option("--data", "-d", help="Where the images are.")] = "path/to/photos",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Write a commented configuration with every key and its default.
 
@@ -37,7 +36,6 @@ def init_cli(
         write_text(path, starter(data))
     except OSError as e:
         raise ConfigError(f"cannot write {path}: {e.strerror}", "imgclf config init FILE") from e
-    terminal = Terminal(json, quiet)
     terminal.result({"path": str(path)}, str(path))
     terminal.note(f"next: imgclf config check -c {path}   and   imgclf train -c {path}")
 
@@ -49,6 +47,8 @@ def show_cli(settings: Settings) -> None:
 
     Example: [bold]imgclf config show -c pets --epochs 5[/]
     """
+    from imgclf.schema import flat
+
     loaded = settings.load()
     values = flat(loaded.config.model_dump(mode="json"))
     data = {key: {"value": values[key], "origin": origin} for key, origin in loaded.origin.items()}
@@ -68,23 +68,17 @@ def check_cli(settings: Settings) -> None:
 
 
 @app.command("schema")
-def schema_cli(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
+@command
+def schema_cli(terminal: Terminal) -> None:
     """The JSON schema of a configuration, for editors.
 
     Example: [bold]imgclf config schema > imgclf.schema.json[/]
     """
     from imgclf.schema import Config
 
-    typer.echo(json_format.dumps(Config.model_json_schema(), indent=2))
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return found
+    found = Config.model_json_schema()
+    terminal.result(found, json.dumps(found, indent=2))
 
 
 def _text(value: Any) -> str:
-    return json_format.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+    return json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from imgclf.cli.options import DebugOption, JsonOption, QuietOption
+from imgclf.cli.options import command
 from imgclf.console import Terminal, table
 
 
-def doctor_cli(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
+@command
+def doctor_cli(terminal: Terminal) -> None:
     """What works here: versions, devices, a training step in each precision, extras, shared memory, weight cache.
 
     Example: [bold]imgclf doctor[/]
@@ -14,7 +15,7 @@ def doctor_cli(json: JsonOption = False, quiet: QuietOption = False, debug: Debu
     from imgclf.workflow.doctor import examine
 
     found = examine()
-    Terminal(json, quiet).result(found, _human(found))
+    terminal.result(found, _human(found))
 
 
 def _human(found: dict[str, Any]) -> Any:

@@ -5,15 +5,7 @@ from typing import Annotated
 
 import typer
 
-from imgclf.cli.options import (
-    BatchSizeOption,
-    DebugOption,
-    DeviceOption,
-    JsonOption,
-    QuietOption,
-    RunsDirOption,
-    TrustOption,
-)
+from imgclf.cli.options import BatchSizeOption, DeviceOption, RunsDirOption, TrustOption, command
 from imgclf.console import Terminal
 
 TopKOption = Annotated[
@@ -35,7 +27,9 @@ AbstainOption = Annotated[
 ]
 
 
+@command
 def evaluate_cli(
+    terminal: Terminal,
     model: Annotated[
         str | None, typer.Argument(help="Run, bundle folder or exported file; default: the newest run.")
     ] = None,
@@ -52,9 +46,6 @@ def evaluate_cli(
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
     trust: TrustOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Judge a model: accuracy with its interval, per class, confusion, calibration, worst images.
 
@@ -67,7 +58,6 @@ def evaluate_cli(
     from imgclf.workflow.evaluate import evaluate, report_data
 
     gate.check_options(fail_under, on)
-    terminal = Terminal(json, quiet)
     found = evaluate(
         model,
         data=data,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgclf.cli.options import DebugOption, DeviceOption, JsonOption, QuietOption, RunsDirOption, TrustOption, folder
+from imgclf.cli.options import DeviceOption, RunsDirOption, TrustOption, command, folder
 from imgclf.console import Terminal
 from imgclf.errors import DataError
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from imgclf.results.explain import Explanation
 
 
+@command
 def explain_cli(
+    terminal: Terminal,
     model: Annotated[str, typer.Argument(help="Run, bundle folder or exported .safetensors file.")],
     images: Annotated[list[Path] | None, typer.Argument(help="Image files and folders.")] = None,
     label: Annotated[
@@ -29,9 +31,6 @@ def explain_cli(
     runs_dir: RunsDirOption = Path("runs"),
     device: DeviceOption = "auto",
     trust: TrustOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Take a model's answer apart: activations, softmax, likelihood, loss; where in the image it looks (Grad-CAM).
 
@@ -40,7 +39,6 @@ def explain_cli(
     from imgclf.results.explain import Explanation
     from imgclf.workflow.explain import explain
 
-    terminal = Terminal(json, quiet)
     found = explain(
         model, images or (), labels=label or (), top_losses=top_losses, out=out, runs_dir=runs_dir, device=device,
         terminal=terminal, trust=trust,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from imgclf.cli.options import DebugOption, JsonOption, QuietOption, RunsDirOption, TrustOption
+from imgclf.cli.options import RunsDirOption, TrustOption, command
 from imgclf.console import Terminal, table
 from imgclf.errors import UserError
 
@@ -15,7 +15,9 @@ NEEDS = {"torch-export": " --trust", "torchscript": " --trust"}
 IMAGES = 64
 
 
+@command
 def export_cli(
+    terminal: Terminal,
     run: Annotated[str | None, typer.Argument(help="Run folder or name; default: the newest finished run.")] = None,
     formats: Annotated[list[str] | None, typer.Option("--format", "-f", help=FORMATS)] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="The ONNX file in 16 bits too.", show_default=False)] = False,
@@ -38,9 +40,6 @@ def export_cli(
     every: Annotated[bool, typer.Option("--all", help="Check on every validation image.", show_default=False)] = False,
     runs_dir: RunsDirOption = Path("runs"),
     trust: TrustOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Export a model, and check on real image files that the export gives the same answers.
 
@@ -50,7 +49,6 @@ def export_cli(
         raise UserError(f"--all and --images {images} say two things", "leave one out")
     from imgclf.workflow.export import DEFAULT_FORMAT, export
 
-    terminal = Terminal(json, quiet)
     n_images = None if every else images or IMAGES
     chosen = formats or [DEFAULT_FORMAT]
     found = export(

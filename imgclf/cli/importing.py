@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
-from imgclf.cli.options import DebugOption, JsonOption, QuietOption
+from imgclf.cli.options import command
 from imgclf.console import Terminal
 
 
+@command
 def import_cli(
+    terminal: Terminal,
     file: Annotated[
         Path, typer.Argument(help="A fastai export.pkl, or a state dict of torchvision or timm (.pth, .safetensors).")
     ],
@@ -34,9 +36,6 @@ def import_cli(
     resize_once: Annotated[
         bool, typer.Option("--resize-once", help="Take a learner that resizes twice, at the price that is told.")
     ] = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Make a bundle of another program's model, and check that it gives the same answers.
 
@@ -44,7 +43,6 @@ def import_cli(
     """
     from imgclf.workflow.importing import import_model
 
-    terminal = Terminal(json, quiet)
     found = import_model(
         file, trust=trust, arch=arch, classes=classes, size=size, data=data, out=out, resize_once=resize_once,
         terminal=terminal,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgclf import ranks
 from imgclf.console import Terminal
-from imgclf.errors import EXIT_BUG, EXIT_DONE, UserError
+from imgclf.errors import EXIT_BUG, EXIT_DONE, ProcessLost
 
 if TYPE_CHECKING:
     from imgclf.schema import Config
@@ -42,7 +42,7 @@ def launch(arguments: list[str], processes: int, terminal: Terminal) -> int:
     It is that of the first process to fail, which has told why. The others are then ended.
 
     Raises:
-        UserError: if a process was killed that could have told.
+        ProcessLost: if the process was killed that could have told.
     """
     from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
@@ -62,7 +62,7 @@ def launch(arguments: list[str], processes: int, terminal: Terminal) -> int:
             pass
     except ProcessExitedException as e:
         if e.signal_name and e.error_index == 0:  # of any other the first process tells that it is gone
-            raise UserError(
+            raise ProcessLost(
                 f"process 0 of {processes} was ended by {e.signal_name}", "imgclf train --resume RUN"
             ) from e
         if e.signal_name:

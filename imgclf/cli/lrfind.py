@@ -29,9 +29,7 @@ def lrfind_cli(
     terminal.note(f"configuration: {loaded.source}")
     found = find_lr(loaded.config, plot=plot, terminal=terminal, unfrozen=unfrozen, trust=trust)
     known = {name: lr for name, lr in found["suggestions"].items() if lr is not None}
-    if not terminal.json_mode:
-        terminal.result(None, _human(found, known, min(terminal.out.width, 100)))
-    terminal.result(found)
+    terminal.result(found, _human(found, known, min(terminal.out.width, 100)))
     terminal.note(f"picture: {plot}")
     option = f"--set train.lr_unfrozen={found['chosen']:g}" if unfrozen else f"--lr {found['chosen']:g}"
     terminal.note(f"next: imgclf train {option} and the options you used here")

@@ -1,7 +1,7 @@
 """The options commands share. Each is only a short name of a configuration key.
 
-A command that takes ``settings: Settings`` gets all of them: ``command`` writes them into its signature, where Typer
-looks for options.
+A command that takes ``settings: Settings`` gets all of them, one that takes ``terminal: Terminal`` those about output:
+``command`` writes them into its signature, where Typer looks for options.
 """
 
 import functools
@@ -40,6 +40,13 @@ TrustOption = Annotated[
     typer.Option("--trust", help="Run the code that a custom head names or a model file holds.", show_default=False),
 ]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images per step.")]
+AbstainOption = Annotated[
+    float | None,
+    typer.Option("--abstain", metavar="RATE", help="Answer 'unknown' where more than RATE of the answers were wrong."),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Threads that decode images; default: the cores, at most 8.")
+]
 
 # Parameter of the options below -> the configuration key it is short for.
 KEYS = {
@@ -67,14 +74,18 @@ class Settings:
     assignments: list[str]
     terminal: Terminal
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The flags that were given; ``--seed 0`` is one."""
+        return {name: value for name, value in self.flags.items() if value is not None and value is not False}
+
     def load(self, more: Iterable[Any] = ()) -> "Loaded":
         """The configuration: file, then flags, then ``--set``, then ``more``."""
         from imgclf.config import Override, load, parse_set
 
         given = [
             Override(KEYS[name], float(value) if _is_number(name, value) else value, f"--{name.replace('_', '-')}")
-            for name, value in self.flags.items()
-            if value is not None and value is not False
+            for name, value in self.given.items()
         ]
         return load(self.config, [*given, *map(parse_set, self.assignments), *more])
 
@@ -149,22 +160,27 @@ def _shared(
     assignments: Annotated[
         list[str] | None, _option("--set", metavar="KEY=VALUE", help="Any key; may be repeated.")
     ] = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Only its signature is used."""
 
 
+def _output(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
+    """Only its signature is used; `cli.app` looks for ``--debug`` itself."""
+
+
 def command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function that takes ``settings: Settings`` be a Typer command with all shared options."""
-    shared = inspect.signature(_shared).parameters
-    own = [p for name, p in inspect.signature(function).parameters.items() if name != "settings"]
+    """Let a function that takes ``settings: Settings``, or ``terminal: Terminal``, be a Typer command."""
+    wanted = inspect.signature(function).parameters
+    own = [p for name, p in wanted.items() if name not in ("settings", "terminal")]
+    shared = dict(inspect.signature(_shared).parameters) if "settings" in wanted else {}
+    shared |= inspect.signature(_output).parameters
 
     @functools.wraps(function)
     def wrapper(**values: Any) -> Any:
         terminal = Terminal(values.pop("json"), values.pop("quiet") or not ranks.is_first())
         values.pop("debug")
+        if "settings" not in wanted:
+            return function(terminal=terminal, **values)
         flags = {name: values.pop(name) for name in KEYS if name in shared}
         settings = Settings(values.pop("config"), flags, values.pop("assignments") or [], terminal)
         return function(settings=settings, **values)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgclf.cli.options import (
+    AbstainOption,
     BatchSizeOption,
-    DebugOption,
     DeviceOption,
-    JsonOption,
-    QuietOption,
     RunsDirOption,
     TrustOption,
+    WorkersOption,
+    command,
 )
 from imgclf.console import Terminal
 from imgclf.errors import DataError, UserError, did_you_mean
@@ -27,32 +28,24 @@ if TYPE_CHECKING:
 FORMATS = ("table", "csv", "jsonl", "json")
 
 
+@command
 def predict_cli(
+    terminal: Terminal,
     model: Annotated[str, typer.Argument(help="Run, bundle folder, or exported file.")],
     paths: Annotated[
         list[str], typer.Argument(help="Image files, folders, quoted patterns ('photos/**/*.jpg'); -: a list on stdin.")
     ],
     format: Annotated[str, typer.Option("--format", "-f", help="table, csv, jsonl or json.")] = "table",  # noqa: A002
     top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Classes shown for each image.")] = None,
-    abstain: Annotated[
-        float | None,
-        typer.Option(
-            "--abstain", metavar="RATE", help="Answer 'unknown' where more than RATE of the answers were wrong."
-        ),
-    ] = None,
+    abstain: AbstainOption = None,
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="Fetch http and https addresses.", show_default=False)
     ] = False,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Threads that decode images; default: the cores, at most 8.")
-    ] = None,
+    workers: WorkersOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
     trust: TrustOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Classify photographs.
 
@@ -62,7 +55,7 @@ def predict_cli(
         raise UserError(
             f"--format: no format '{format}'.{did_you_mean(format, FORMATS)}", f"one of {', '.join(FORMATS)}"
         )
-    terminal = Terminal(json or format == "json", quiet)
+    terminal = replace(terminal, json_mode=terminal.json_mode or format == "json")
     from imgclf.cli import rows
     from imgclf.shipping import inference
     from imgclf.shipping.sources import STDIN, Sources

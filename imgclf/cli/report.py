@@ -5,12 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from imgclf.cli.options import DebugOption, DeviceOption, JsonOption, QuietOption, RunsDirOption, TrustOption
+from imgclf.cli.options import DeviceOption, RunsDirOption, TrustOption, command
 from imgclf.console import Terminal
 from imgclf.errors import UserError
 
 
+@command
 def report_cli(
+    terminal: Terminal,
     run: Annotated[str | None, typer.Argument(help="Run folder or name; default: the newest finished run.")] = None,
     review: Annotated[
         bool, typer.Option("--review", help="Also a page of likely label errors: keep, relabel or drop each.")
@@ -21,9 +23,6 @@ def report_cli(
     runs_dir: RunsDirOption = Path("runs"),
     device: DeviceOption = "auto",
     trust: TrustOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Write a run's report again, from its folder; with --review also a page of likely label errors.
 
@@ -33,7 +32,6 @@ def report_cli(
 
     if limit is not None and not review:
         raise UserError(f"--limit {limit} is about the page of likely label errors", "ask for it: --review")
-    terminal = Terminal(json, quiet)
     page = report(run, runs_dir=runs_dir, device=device, terminal=terminal, trust=trust)
     result: dict[str, Any] = {"run_dir": str(page.parent), "report": str(page), "bytes": page.stat().st_size}
     lines = [str(page)]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from imgclf.cli.options import DebugOption, JsonOption, QuietOption, RunsDirOption
+from imgclf.cli.options import RunsDirOption, command
 from imgclf.console import Terminal, cell, table
 
 app = typer.Typer(no_args_is_help=True, help="The runs so far.")
@@ -15,14 +15,13 @@ SHOWN = 4  # keys in which a run differs
 
 
 @app.command("list")
+@command
 def list_cli(
+    terminal: Terminal,
     sort: Annotated[
         str, typer.Option("--sort", help="name, started, error_rate, valid_loss, seconds, n_valid, arch or status.")
     ] = "name",
     runs_dir: RunsDirOption = Path("runs"),
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Every run with its main figures, how its validation loss went, and in what its configuration differs.
 
@@ -31,7 +30,6 @@ def list_cli(
     from imgclf.cli.run_view import curve
     from imgclf.workflow.listing import listed
 
-    terminal = Terminal(json, quiet)
     found = listed(runs_dir, sort)
     columns = ["name", "status", "arch", "error_rate", "n_valid", "seconds"]
     rows = [[*(row[c] for c in columns), curve(row["valid_loss"]), _differs(row["differs"])] for row in found]
@@ -41,12 +39,11 @@ def list_cli(
 
 
 @app.command("show")
+@command
 def show_cli(
+    terminal: Terminal,
     run: Annotated[str | None, typer.Argument(help="Run folder or name; default: the newest finished run.")] = None,
     runs_dir: RunsDirOption = Path("runs"),
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """What is known about one run, what changed since the run before it, and the files in its folder.
 
@@ -57,7 +54,7 @@ def show_cli(
     from imgclf.workflow.listing import details
 
     data = details(runs.find(run, runs_dir))
-    Terminal(json, quiet).result(data, table(None, ["what", "value"], rows(data)))
+    terminal.result(data, table(None, ["what", "value"], rows(data)))
 
 
 def _differs(own: dict[str, Any] | None) -> str:

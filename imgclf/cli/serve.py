@@ -6,39 +6,30 @@ from typing import Annotated, Any
 
 import typer
 
-from imgclf.cli.options import DebugOption, DeviceOption, JsonOption, QuietOption, RunsDirOption, TrustOption
+from imgclf.cli.options import AbstainOption, DeviceOption, RunsDirOption, TrustOption, WorkersOption, command
 from imgclf.console import Terminal
 
 
+@command
 def serve_cli(
+    terminal: Terminal,
     model: Annotated[str, typer.Argument(help="Run, bundle folder, or exported file.")],
     host: Annotated[str, typer.Option("--host", help="Address to listen at; others than this machine's: 0.0.0.0.")] = (
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0: a free one.")] = 8000,
-    abstain: Annotated[
-        float | None,
-        typer.Option(
-            "--abstain", metavar="RATE", help="Answer 'unknown' where more than RATE of the answers were wrong."
-        ),
-    ] = None,
+    abstain: AbstainOption = None,
     max_mb: Annotated[float, typer.Option("--max-mb", min=0.1, max=1024, help="Largest request, MB.")] = 20,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Threads that decode images; default: the cores, at most 8.")
-    ] = None,
+    workers: WorkersOption = None,
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Most images per step.")] = 32,
     runs_dir: RunsDirOption = Path("runs"),
     device: DeviceOption = "auto",
     trust: TrustOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Serve a model: a page to drop photos on, and a JSON interface. Ctrl-C ends it.
 
     Example: [bold]imgclf serve my-run --port 8000[/]
     """
-    terminal = Terminal(json, quiet)
 
     def ready(url: str, facts: dict[str, Any]) -> None:
         terminal.result({"url": url, **{key: facts[key] for key in ("model", "format", "heatmaps", "limits")}}, url)

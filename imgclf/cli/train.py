@@ -46,8 +46,8 @@ def train_cli(
         settings = replace(settings, config=str(run.file(runs.CONFIG)))
     loaded = replace(settings, flags={**settings.flags, "devices": devices}).load()
     terminal = settings.terminal
-    if not dry_run and launch.wanted(loaded.config) > 1:
-        raise typer.Exit(launch.launch(context.obj, launch.wanted(loaded.config), terminal))
+    if not dry_run and (processes := launch.wanted(loaded.config)) > 1:
+        raise typer.Exit(launch.launch(context.obj, processes, terminal))
     terminal.note(f"configuration: {loaded.source}")
     if dry_run:
         if events:

@@ -5,16 +5,15 @@ from typing import Annotated
 
 import typer
 
-from imgclf.cli.options import DebugOption, JsonOption, QuietOption, TrustOption
+from imgclf.cli.options import TrustOption, command
 from imgclf.console import Terminal
 
 
+@command
 def verify_cli(
+    terminal: Terminal,
     file: Annotated[Path, typer.Argument(help="An exported file; its .json must lie beside it.")],
     trust: TrustOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Check a copy of an export: its hash, and its answers on the golden images stored with it.
 
@@ -22,7 +21,6 @@ def verify_cli(
     """
     from imgclf.shipping.verify import RUN_CODE, verify_golden
 
-    terminal = Terminal(json, quiet)
     found = verify_golden(file, trust)
     difference = f", largest difference {found['parity']['max_abs_diff']:.1e}" if found["parity"] else ""
     if "golden" not in found["checked"] and found["format"] in RUN_CODE:

@@ -4,6 +4,7 @@ The descriptions are the documentation: ``imgclf config init`` writes them as co
 loading, unknown keys are errors, and each leaf is read in exactly one place of the code (a test counts).
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeGuard, get_origin
 
 from pydantic import Field
@@ -14,7 +15,7 @@ from imgclf.schema.model import ModelConfig
 from imgclf.schema.section import Bool, Section
 from imgclf.schema.train import TrainConfig
 
-__all__ = ["AugmentConfig", "Config", "DataConfig", "ModelConfig", "Section", "TrainConfig", "leaves"]
+__all__ = ["AugmentConfig", "Config", "DataConfig", "ModelConfig", "Section", "TrainConfig", "flat", "leaves"]
 
 
 class Config(Section):
@@ -45,4 +46,12 @@ def leaves(section: type[Section] = Config, prefix: str = "") -> dict[str, str]:
             found |= leaves(kind, f"{prefix}{name}.")
         else:
             found[prefix + name] = field.description or ""
+    return found
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as plain values by dotted key: ``data.path``. A leaf may be a mapping: ``train.class_weights``."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= {f"{key}.{name}": leaf for name, leaf in value.items()} if isinstance(value, dict) else {key: value}
     return found

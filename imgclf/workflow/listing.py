@@ -15,6 +15,7 @@ from imgclf import runs
 from imgclf.console import finite
 from imgclf.errors import UserError, did_you_mean
 from imgclf.runs import Run
+from imgclf.schema import flat
 
 Row = dict[str, Any]
 
@@ -97,7 +98,7 @@ def configuration(run: Run) -> dict[str, Any] | None:
         values = YAML(typ="safe", pure=True).load(text)
     except (OSError, UnicodeDecodeError, YAMLError):
         return None
-    return _flat(values) if isinstance(values, dict) else None
+    return flat(finite(values)) if isinstance(values, dict) else None
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -126,14 +127,6 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": finite(value)}
-    return found
 
 
 def _started(run: Run) -> str:

@@ -8,7 +8,7 @@ from imgclf.config import load
 from imgclf.console import Terminal
 from imgclf.errors import ConfigError, ModelError
 from imgclf.runs import Run
-from imgclf.schema import Config, leaves
+from imgclf.schema import Config, flat, leaves
 from imgclf.workflow import together
 from imgclf.workflow.train import TrainResult, go, listen, logged
 
@@ -100,7 +100,7 @@ def _check_processes(before: int) -> None:
 
 def check_keys(stored: Config, wanted: Config) -> None:
     """Compare all keys; raises ConfigError that names every one that must not change, with both values."""
-    before, now = _flat(stored), _flat(wanted)
+    before, now = (flat(cfg.model_dump(mode="json")) for cfg in (stored, wanted))
     wrong = [
         f"{key}: the run has {before[key]!r}, this command {now[key]!r}"
         for key in leaves()
@@ -111,11 +111,6 @@ def check_keys(stored: Config, wanted: Config) -> None:
             "\n  ".join(["a run goes on with the settings it began with:", *wrong]),
             f"leave them out, or train a new run; these may change: {', '.join(MAY_CHANGE)}",
         )
-
-
-def _flat(cfg: Config) -> dict[str, object]:
-    data = cfg.model_dump(mode="json")
-    return {key: data[key] if "." not in key else data[key.split(".")[0]][key.split(".")[1]] for key in leaves()}
 
 
 def _where(place: object) -> str:

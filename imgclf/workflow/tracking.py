@@ -9,7 +9,7 @@ from imgclf import runs
 from imgclf.data import network
 from imgclf.errors import ConfigError
 from imgclf.runs import Run
-from imgclf.schema import Config
+from imgclf.schema import Config, flat
 from imgclf.workflow.events import Listener
 from imgclf.workflow.trackers import TRACKERS, Opening, Row, Tracker
 
@@ -59,7 +59,7 @@ class Tracked:
         """Act on an event: open with the plan, log steps and epochs, close at the end."""
         match event["event"]:
             case "start":
-                self.params = flat(event["config"])
+                self.params = hyperparameters(event["config"])
             case "plan":
                 facts = ("arch", "pretrained", "n_train", "n_valid", "steps", "device", "precision")
                 self._open({**self.params, **{f"plan.{fact}": event[fact] for fact in facts}})
@@ -109,14 +109,12 @@ class Tracked:
             return None, {"step": 0, "epoch": 0}
 
 
-def flat(config: dict[str, Any]) -> dict[str, Any]:
+def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
     """Dotted keys and plain values; lists and tables as JSON."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        for name, leaf in value.items() if isinstance(value, dict) else [("", value)]:
-            plain = isinstance(leaf, bool | int | float | str)
-            found[f"{key}.{name}".rstrip(".")] = leaf if plain else json.dumps(leaf)
-    return found
+    return {
+        key: leaf if isinstance(leaf, bool | int | float | str) else json.dumps(leaf)
+        for key, leaf in flat(config).items()
+    }
 
 
 def step_values(event: dict[str, Any]) -> dict[str, float]:

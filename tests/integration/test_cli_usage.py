@@ -181,6 +181,11 @@ def test_config_show_gives_every_key_value_and_origin(imgclf):
     assert re.search(r"pets\.yaml:\d+$", shown["data.labels"]["origin"])
 
 
+def test_a_key_that_holds_a_mapping_is_one_key(imgclf):
+    _, out, _ = imgclf("config", "show", "--set", "train.class_weights={cat: 2.5}", "--json")
+    assert json.loads(out)["train.class_weights"]["value"] == {"cat": 2.5}
+
+
 def test_every_flag_reaches_its_key(imgclf):
     from imgclf.cli.options import KEYS
 

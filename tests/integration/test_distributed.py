@@ -1,6 +1,5 @@
 """Several processes that train one model: as one process does with their images, and one of them speaks and writes."""
 
-import csv
 import json
 import os
 import signal
@@ -14,7 +13,7 @@ import shapes
 import torch
 from fastai.vision.all import Callback
 from safetensors.torch import load_file
-from support import ROOT, run_command
+from support import ROOT, history, run_command
 from torch import multiprocessing
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -101,11 +100,6 @@ def start(work: Path, *arguments: object) -> subprocess.Popen:
         [sys.executable, "-m", "imgclf", *map(str, arguments)],
         cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-
-
-def history(run: Path) -> list[dict[str, str]]:
-    with (run / "history.csv").open(encoding="utf-8", newline="") as stream:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
 
 
 def test_the_command_trains_in_two_processes_and_one_speaks_and_writes(images, tmp_path):
