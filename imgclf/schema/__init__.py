@@ -50,7 +50,7 @@ def leaves(section: type[Section] = Config, prefix: str = "") -> dict[str, str]:
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as plain values by dotted key: ``data.path``. A leaf may be a mapping: ``train.class_weights``."""
+    """A configuration as plain values by dotted key. A leaf may be a mapping: ``train.class_weights``."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         found |= {f"{key}.{name}": leaf for name, leaf in value.items()} if isinstance(value, dict) else {key: value}
