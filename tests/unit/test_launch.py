@@ -19,9 +19,7 @@ class Context:
         self.killed, self.processes = killed, []
 
     def join(self, grace_period: float) -> bool:
-        raise ProcessExitedException(
-            "gone", error_index=self.killed, error_pid=1, exit_code=-9, signal_name="SIGKILL"
-        )
+        raise ProcessExitedException("gone", error_index=self.killed, error_pid=1, exit_code=-9, signal_name="SIGKILL")
 
 
 def test_a_first_process_that_was_killed_is_told_as_a_failure_of_no_user(monkeypatch):
