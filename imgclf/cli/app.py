@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from imgclf import ranks
+from imgclf.cli import completion
 from imgclf.console import Terminal
 from imgclf.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, GateError, ToldElsewhere, UserError
 
@@ -26,8 +27,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(context: typer.Context, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:  # so a shell asks what to offer
         from imgclf import __version__
 
         typer.echo(f"imgclf {__version__}")
@@ -100,6 +101,8 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name the terminal cannot show is no reason to stop
+    if completion.wished():
+        sys.exit(completion.answer(lambda: run(arguments)))
     sys.exit(run(arguments))
 
 

@@ -1,5 +1,6 @@
 """`imgclf compare`"""
 
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgclf import runs
+from imgclf.cli import completion
 from imgclf.cli.options import RunsDirOption, Settings, TrustOption, command
 from imgclf.console import table
 from imgclf.errors import UserError
@@ -15,18 +17,30 @@ if TYPE_CHECKING:
     from imgclf.workflow.compare import Comparison, Variant
 
 
-def _several(name: str, of: str) -> Any:
-    return typer.Option(name, metavar="A,B,…", help=f"Train a run with each of these {of}.", show_default=False)
+def _several(name: str, of: str, offer: Callable[[str], completion.Offers] | None = None) -> Any:
+    return typer.Option(
+        name,
+        metavar="A,B,…",
+        help=f"Train a run with each of these {of}.",
+        show_default=False,
+        autocompletion=completion.listed(offer) if offer else None,
+    )
 
 
 @command
 def compare_cli(
     settings: Settings,
     references: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]…", help="Finished runs: folders or names.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]…",
+            help="Finished runs: folders or names.",
+            show_default=False,
+            autocompletion=completion.run_names,
+        ),
     ] = None,
-    archs: Annotated[str | None, _several("--archs", "architectures")] = None,
-    losses: Annotated[str | None, _several("--losses", "losses")] = None,
+    archs: Annotated[str | None, _several("--archs", "architectures", completion.archs)] = None,
+    losses: Annotated[str | None, _several("--losses", "losses", completion.losses)] = None,
     lrs: Annotated[str | None, _several("--lrs", "learning rates")] = None,
     name: Annotated[str, typer.Option("--name", help="First part of the names of the runs trained.")] = "compare",
     runs_dir: RunsDirOption = Path("runs"),

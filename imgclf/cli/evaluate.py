@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from imgclf.cli import completion
 from imgclf.cli.options import BatchSizeOption, DeviceOption, RunsDirOption, TrustOption, command
 from imgclf.console import Terminal
 
@@ -16,7 +17,11 @@ FailUnderOption = Annotated[
 ]
 OnOption = Annotated[
     str | None,
-    typer.Option("--on", help="What --fail-under looks at: value, or low, the interval's lower end. [default: value]"),
+    typer.Option(
+        "--on",
+        help="What --fail-under looks at: value, or low, the interval's lower end. [default: value]",
+        autocompletion=completion.words("value", "low"),
+    ),
 ]
 CrossFitOption = Annotated[
     bool, typer.Option("--cross-fit", help="Also: temperature and thresholds fitted on one half, judged on the other.")
@@ -31,11 +36,19 @@ AbstainOption = Annotated[
 def evaluate_cli(
     terminal: Terminal,
     model: Annotated[
-        str | None, typer.Argument(help="Run, bundle folder or exported file; default: the newest run.")
+        str | None,
+        typer.Argument(
+            help="Run, bundle folder or exported file; default: the newest run.", autocompletion=completion.run_names
+        ),
     ] = None,
     data: Annotated[str | None, typer.Option("--data", "-d", help="Other labelled images.")] = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="train, valid or test, of the run's own data. [default: valid]")
+        str | None,
+        typer.Option(
+            "--split",
+            help="train, valid or test, of the run's own data. [default: valid]",
+            autocompletion=completion.words("train", "valid", "test"),
+        ),
     ] = None,
     top_k: TopKOption = None,
     fail_under: FailUnderOption = None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imgclf.cli import completion
 from imgclf.cli.options import DeviceOption, RunsDirOption, TrustOption, command, folder
 from imgclf.console import Terminal
 from imgclf.errors import DataError
@@ -16,11 +17,19 @@ if TYPE_CHECKING:
 @command
 def explain_cli(
     terminal: Terminal,
-    model: Annotated[str, typer.Argument(help="Run, bundle folder or exported .safetensors file.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="Run, bundle folder or exported .safetensors file.", autocompletion=completion.run_names),
+    ],
     images: Annotated[list[Path] | None, typer.Argument(help="Image files and folders.")] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", "-l", help="What the images are; default: their folder's name, where it is a class."),
+        typer.Option(
+            "--label",
+            "-l",
+            help="What the images are; default: their folder's name, where it is a class.",
+            autocompletion=completion.class_names,
+        ),
     ] = None,
     top_losses: Annotated[
         int | None, typer.Option("--top-losses", min=1, metavar="N", help="The run's worst validation images.")

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from imgclf.cli.options import RunsDirOption, TrustOption, command
+from imgclf.cli import completion
+from imgclf.cli.options import RunArgument, RunsDirOption, TrustOption, command
 from imgclf.console import Terminal, table
 from imgclf.errors import UserError
 
-FORMATS = "onnx, safetensors, openvino, torch-export, torchscript or pkl; repeatable; default: onnx."
+FORMATS = f"{', '.join(completion.FORMATS[:-1])} or {completion.FORMATS[-1]}; repeatable; default: onnx."
 NEEDS = {"torch-export": " --trust", "torchscript": " --trust"}
 IMAGES = 64
 
@@ -18,8 +19,11 @@ IMAGES = 64
 @command
 def export_cli(
     terminal: Terminal,
-    run: Annotated[str | None, typer.Argument(help="Run folder or name; default: the newest finished run.")] = None,
-    formats: Annotated[list[str] | None, typer.Option("--format", "-f", help=FORMATS)] = None,
+    run: RunArgument = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", "-f", help=FORMATS, autocompletion=completion.words(*completion.FORMATS)),
+    ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="The ONNX file in 16 bits too.", show_default=False)] = False,
     int8: Annotated[
         bool,

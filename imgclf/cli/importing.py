@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from imgclf.cli import completion
 from imgclf.cli.options import command
 from imgclf.console import Terminal
 
@@ -19,7 +20,13 @@ def import_cli(
         bool, typer.Option("--trust", help="Run the code that a pickle holds.", show_default=False)
     ] = False,
     arch: Annotated[
-        str | None, typer.Option("--arch", "-a", help="State dict: of what; default: the ResNet that it fits.")
+        str | None,
+        typer.Option(
+            "--arch",
+            "-a",
+            help="State dict: of what; default: the ResNet that it fits.",
+            autocompletion=completion.archs,
+        ),
     ] = None,
     classes: Annotated[
         str | None, typer.Option("--classes", help="State dict: a file with a class name a line, or 'imagenet'.")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgclf import ranks
+from imgclf.cli import completion
 from imgclf.console import Terminal
 
 if TYPE_CHECKING:
@@ -34,7 +35,19 @@ DebugOption = Annotated[
     bool, typer.Option("--debug", help="Show the traceback of an error, and warnings.", rich_help_panel=OUTPUT_PANEL)
 ]
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Where run folders are.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device", help="auto, cpu, cuda, cuda:N or mps.", autocompletion=completion.words(*completion.DEVICES)
+    ),
+]
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(help="Run folder or name; default: the newest finished run.", autocompletion=completion.run_names),
+]
+ModelArgument = Annotated[
+    str, typer.Argument(help="Run, bundle folder, or exported file.", autocompletion=completion.run_names)
+]
 TrustOption = Annotated[
     bool,
     typer.Option("--trust", help="Run the code that a custom head names or a model file holds.", show_default=False),
@@ -106,9 +119,9 @@ def picture(*names: str) -> Any:
     return typer.Option(*names, help="Where to write the picture.", callback=_writable_picture)
 
 
-def _writable_picture(path: Path | None) -> Path | None:
+def _writable_picture(context: typer.Context, path: Path | None) -> Path | None:
     """Refuse a picture file that could not be written, before any work is done for it; None: none is named."""
-    if path is None:
+    if path is None or context.resilient_parsing:  # a shell asks what to offer, and nothing may be made for that
         return None
     if path.suffix.lower() not in PICTURE_SUFFIXES:
         raise typer.BadParameter(f"'{path}' should end in one of {', '.join(PICTURE_SUFFIXES)}")
@@ -140,14 +153,33 @@ def _option(*names: str, help: str, **more: Any) -> Any:  # noqa: A002
     return typer.Option(*names, help=help, rich_help_panel=CONFIG_PANEL, show_default=False, **more)
 
 
+_Config = Annotated[
+    str | None,
+    _option("--config", "-c", help="A YAML file, or the name of an embedded one.", autocompletion=completion.configs),
+]
+_Arch = Annotated[
+    str | None,
+    _option(
+        "--arch",
+        "-a",
+        help="resnet18, 34, 50, 101 or 152; see `imgclf archs`.",
+        autocompletion=completion.archs,
+    ),
+]
+_Device = Annotated[
+    str | None,
+    _option("--device", help="auto, cpu, cuda, cuda:N or mps.", autocompletion=completion.words(*completion.DEVICES)),
+]
+_Assignments = Annotated[
+    list[str] | None,
+    _option("--set", metavar="KEY=VALUE", help="Any key; may be repeated.", autocompletion=completion.assignments),
+]
+
+
 def _shared(
-    config: Annotated[
-        str | None, _option("--config", "-c", help="A YAML file, or the name of an embedded one.")
-    ] = None,
+    config: _Config = None,
     data: Annotated[str | None, _option("--data", "-d", help="Folder or table of images, or 'digits'.")] = None,
-    arch: Annotated[
-        str | None, _option("--arch", "-a", help="resnet18, 34, 50, 101 or 152; see `imgclf archs`.")
-    ] = None,
+    arch: _Arch = None,
     epochs: Annotated[int | None, _option("--epochs", "-e", help="Epochs with all layers training.")] = None,
     freeze_epochs: Annotated[int | None, _option("--freeze-epochs", help="Epochs before, the head alone.")] = None,
     batch_size: Annotated[int | None, _option("--batch-size", "-b", help="Images per training step.")] = None,
@@ -155,11 +187,9 @@ def _shared(
     size: Annotated[int | None, _option("--size", help="Side of the model's input, pixels.")] = None,
     presize: Annotated[int | None, _option("--presize", help="Side before augmentation, pixels.")] = None,
     seed: Annotated[int | None, _option("--seed", help="Same seed, same result.")] = None,
-    device: Annotated[str | None, _option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    device: _Device = None,
     offline: Annotated[bool, _option("--offline", help="Never use the network.")] = False,
-    assignments: Annotated[
-        list[str] | None, _option("--set", metavar="KEY=VALUE", help="Any key; may be repeated.")
-    ] = None,
+    assignments: _Assignments = None,
 ) -> None:
     """Only its signature is used."""
 

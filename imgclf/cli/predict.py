@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imgclf.cli import completion
 from imgclf.cli.options import (
     AbstainOption,
     BatchSizeOption,
     DeviceOption,
+    ModelArgument,
     RunsDirOption,
     TrustOption,
     WorkersOption,
@@ -26,16 +28,19 @@ if TYPE_CHECKING:
     from imgclf.shipping.sources import Source, Sources
 
 FORMATS = ("table", "csv", "jsonl", "json")
+FormatOption = Annotated[
+    str, typer.Option("--format", "-f", help="table, csv, jsonl or json.", autocompletion=completion.words(*FORMATS))
+]
 
 
 @command
 def predict_cli(
     terminal: Terminal,
-    model: Annotated[str, typer.Argument(help="Run, bundle folder, or exported file.")],
+    model: ModelArgument,
     paths: Annotated[
         list[str], typer.Argument(help="Image files, folders, quoted patterns ('photos/**/*.jpg'); -: a list on stdin.")
     ],
-    format: Annotated[str, typer.Option("--format", "-f", help="table, csv, jsonl or json.")] = "table",  # noqa: A002
+    format: FormatOption = "table",  # noqa: A002
     top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Classes shown for each image.")] = None,
     abstain: AbstainOption = None,
     allow_network: Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from imgclf.cli.options import DeviceOption, RunsDirOption, TrustOption, command
+from imgclf.cli.options import DeviceOption, RunArgument, RunsDirOption, TrustOption, command
 from imgclf.console import Terminal
 from imgclf.errors import UserError
 
@@ -13,7 +13,7 @@ from imgclf.errors import UserError
 @command
 def report_cli(
     terminal: Terminal,
-    run: Annotated[str | None, typer.Argument(help="Run folder or name; default: the newest finished run.")] = None,
+    run: RunArgument = None,
     review: Annotated[
         bool, typer.Option("--review", help="Also a page of likely label errors: keep, relabel or drop each.")
     ] = False,

@@ -5,12 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from imgclf.cli.options import RunsDirOption, command
+from imgclf.cli import completion
+from imgclf.cli.options import RunArgument, RunsDirOption, command
 from imgclf.console import Terminal, cell, table
 
 app = typer.Typer(no_args_is_help=True, help="The runs so far.")
 
 
+ORDERS = ("name", "started", "error_rate", "valid_loss", "seconds", "n_valid", "arch", "status")
 SHOWN = 4  # keys in which a run differs
 
 
@@ -19,7 +21,12 @@ SHOWN = 4  # keys in which a run differs
 def list_cli(
     terminal: Terminal,
     sort: Annotated[
-        str, typer.Option("--sort", help="name, started, error_rate, valid_loss, seconds, n_valid, arch or status.")
+        str,
+        typer.Option(
+            "--sort",
+            help="name, started, error_rate, valid_loss, seconds, n_valid, arch or status.",
+            autocompletion=completion.words(*ORDERS),
+        ),
     ] = "name",
     runs_dir: RunsDirOption = Path("runs"),
 ) -> None:
@@ -42,7 +49,7 @@ def list_cli(
 @command
 def show_cli(
     terminal: Terminal,
-    run: Annotated[str | None, typer.Argument(help="Run folder or name; default: the newest finished run.")] = None,
+    run: RunArgument = None,
     runs_dir: RunsDirOption = Path("runs"),
 ) -> None:
     """What is known about one run, what changed since the run before it, and the files in its folder.

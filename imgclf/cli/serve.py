@@ -6,14 +6,22 @@ from typing import Annotated, Any
 
 import typer
 
-from imgclf.cli.options import AbstainOption, DeviceOption, RunsDirOption, TrustOption, WorkersOption, command
+from imgclf.cli.options import (
+    AbstainOption,
+    DeviceOption,
+    ModelArgument,
+    RunsDirOption,
+    TrustOption,
+    WorkersOption,
+    command,
+)
 from imgclf.console import Terminal
 
 
 @command
 def serve_cli(
     terminal: Terminal,
-    model: Annotated[str, typer.Argument(help="Run, bundle folder, or exported file.")],
+    model: ModelArgument,
     host: Annotated[str, typer.Option("--host", help="Address to listen at; others than this machine's: 0.0.0.0.")] = (
         "127.0.0.1"
     ),

@@ -7,9 +7,19 @@ from typing import Annotated, Any
 import typer
 
 from imgclf import runs
-from imgclf.cli import launch
+from imgclf.cli import completion, launch
 from imgclf.cli.options import RunsDirOption, Settings, TrustOption, command
 from imgclf.errors import UserError
+
+ResumeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        help="Go on with a stopped run; 'latest': the newest.",
+        autocompletion=completion.run_names_and_latest,
+    ),
+]
 
 
 @command
@@ -21,9 +31,7 @@ def train_cli(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan, then one batch through every step; no run.")
     ] = False,
-    resume: Annotated[
-        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a stopped run; 'latest': the newest.")
-    ] = None,
+    resume: ResumeOption = None,
     extend: Annotated[
         int | None, typer.Option("--extend", min=1, metavar="N", help="With --resume: N more epochs of a finished run.")
     ] = None,
