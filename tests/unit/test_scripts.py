@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["scripts/demo", "scripts/test", ".ci/run"]
+COMMANDS = ["scripts/demo", "scripts/test", "scripts/platforms", ".ci/run"]
 TEXTS = [*COMMANDS, "scripts/_environment", *(str(p.relative_to(ROOT)) for p in ROOT.glob("scripts/constraints/*.txt"))]
 CONSTRAINTS = sorted(ROOT.glob("scripts/constraints/*.txt"))
 
@@ -84,9 +84,45 @@ def test_missing_constraints_are_named(tmp_path):
     assert "no such file" in done.stderr
 
 
-def _run(name: str, folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+def test_platforms_go_on_after_a_failure_and_end_in_a_table(tmp_path):
+    for python in ("python3.10", "python3.13"):
+        (tmp_path / python).write_text('#!/bin/sh\n[ "$2" = "" ] || echo 3.9\n')
+        (tmp_path / python).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = _run(
+        "scripts/platforms", tmp_path, "310-oldest", "313-newest", PATH=path, IMGCLF_VENVS=str(tmp_path / "venvs")
+    )
+    assert done.returncode == 1
+    assert [line.split()[:2] for line in done.stdout.splitlines()[-2:]] == [
+        ["310-oldest", "FAILED"],
+        ["313-newest", "FAILED"],
+    ]
+    assert "'python3.13' is Python 3.9" in done.stdout
+
+
+def test_a_platform_whose_python_is_missing_did_not_pass(tmp_path):
+    (tmp_path / "python3.10").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "python3.10").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = _run("scripts/platforms", tmp_path, "310-oldest", PATH=path, PYENV_ROOT=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].endswith("there is no python3.10")
+
+
+def test_unknown_platforms_are_refused(tmp_path):
+    done = _run("scripts/platforms", tmp_path, "39-oldest")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no platform '39-oldest'; there are: 310-oldest" in done.stderr
+
+
+def _run(name: str, folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     given = {"PYTHON", "IMGCLF_VENV", "IMGCLF_CONSTRAINTS"}
     environment = {**{k: v for k, v in os.environ.items() if k not in given}, **variables}
     return subprocess.run(
-        ["bash", ROOT / name], cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        ["bash", ROOT / name, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
     )
