@@ -11,7 +11,7 @@ The public functions are resolved on first use, so that ``import imgclf`` costs 
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 _PUBLIC = {
     "train": "imgclf.workflow.train",
