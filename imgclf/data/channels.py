@@ -4,9 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
-
-from imgclf.data.images import decode, is_grey
+from imgclf.data.images import decode, is_grey, open_image
 from imgclf.data.split import Dataset
 from imgclf.schema import Config
 
@@ -37,7 +35,7 @@ def all_grey(paths: Iterable[Path]) -> bool:
 
 
 def _is_grey_file(path: Path) -> bool:
-    with Image.open(path) as image:
+    with open_image(path) as image:
         if image.mode in GREY_MODES or image.mode.startswith("I;16"):
             return True
     return is_grey(decode(path, at_least=PROBE_PIXELS))

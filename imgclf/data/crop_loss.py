@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from imgclf.data.images import ResizeRule, decode, resize
+from imgclf.data.images import ResizeRule, decode, open_image, resize
 
 SHEET_PIXELS = 240
 KEPT = (230, 159, 0)
@@ -101,7 +101,7 @@ def _drawn(image: Image.Image, rule: ResizeRule) -> Image.Image:
 
 def _ratio(path: Path, step: Callable[[], object]) -> float:
     """Width to height, upright."""
-    with Image.open(path) as image:
+    with open_image(path) as image:
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         width, height = image.size
     step()

@@ -5,8 +5,11 @@
 
 import io
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -27,8 +30,14 @@ SUFFIXES = frozenset(
     )
 )
 
-# What bytes from strangers may be. Pillow knows more kinds, and hands some of them (EPS) to programs of the machine.
-FROM_STRANGERS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "JPEG2000", "BMP", "PPM")
+# The kinds of files that are read, whatever a file is called, and Pillow's plug-in for each. Pillow knows forty more:
+# readers that are rarely used are rarely tested, and one hands the file to a program of the machine (EPS: Ghostscript).
+KINDS = {
+    "JPEG": "Jpeg", "PNG": "Png", "WEBP": "WebP", "GIF": "Gif", "TIFF": "Tiff", "BMP": "Bmp", "JPEG2000": "Jpeg2K",
+    "AVIF": "Avif", "PPM": "Ppm", "MPO": "Mpo", "DIB": "Bmp", "TGA": "Tga",
+}  # fmt: skip
+# What bytes from the network may be: a TGA or DIB has no mark at its beginning, so that almost anything could be one.
+FROM_STRANGERS = tuple(kind for kind in KINDS if kind not in ("TGA", "DIB"))
 
 ResizeRule = Literal["crop", "pad", "squish"]
 
@@ -106,21 +115,33 @@ def decode(path: Path, at_least: int | None = None) -> Image.Image:
 def decode_stranger(
     data: bytes, at_least: int, most_pixels: int, alone: AbstractContextManager | None = None
 ) -> Image.Image:
-    """Bytes from the network as ``decode`` gives a file: only of the kinds that Pillow reads by itself."""
-    Image.init()  # loads Pillow's plug-ins; which there are depends on how it was built
-    known = [kind for kind in FROM_STRANGERS if kind in Image.OPEN]
-    return _decode(io.BytesIO(data), at_least, most_pixels, known, alone)
+    """Bytes from the network as ``decode`` gives a file: only of the kinds ``FROM_STRANGERS``."""
+    return _decode(io.BytesIO(data), at_least, most_pixels, FROM_STRANGERS, alone)
+
+
+def open_image(file: Path | BinaryIO, kinds: Sequence[str] = tuple(KINDS)) -> Image.Image:
+    """``Image.open`` for files of the kinds that are read, and the only place that calls it; decodes nothing yet."""
+    return Image.open(file, formats=[kind for kind in kinds if kind in _built()])
+
+
+@cache
+def _built() -> frozenset[str]:
+    """The kinds that this Pillow reads; loads their plug-ins, and no other."""
+    for plugin in KINDS.values():
+        with suppress(ImportError):  # older Pillows have no AVIF
+            import_module(f"PIL.{plugin}ImagePlugin")
+    return frozenset(Image.OPEN)
 
 
 def _decode(
     file: Path | BinaryIO,
     at_least: int | None,
     most_pixels: int,
-    kinds: list[str] | None = None,
+    kinds: Sequence[str] = tuple(KINDS),
     alone: AbstractContextManager | None = None,
 ) -> Image.Image:
     try:
-        with Image.open(file, formats=kinds) as image:
+        with open_image(file, kinds) as image:
             n = image.width * image.height
             if n > most_pixels:
                 raise ValueError(f"{image.width} x {image.height} pixels: more than the limit of {most_pixels:,}")

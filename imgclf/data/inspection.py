@@ -9,13 +9,14 @@ from pathlib import Path
 from PIL import Image
 
 from imgclf.data import changes, near, reasons
-from imgclf.data.images import decode
+from imgclf.data.images import decode, open_image
 
 # A small target lets the JPEG decoder skip the fine detail, yet it reads the whole file: truncation shows. Photographs
 # from a camera are checked several times faster so.
 PROBE_PIXELS = 128
 ORIENTATION = 0x0112  # the EXIF tag
 TURNED = (5, 6, 7, 8)  # orientations that exchange width and height
+MOST_PAGES = 1000
 SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError)
 
@@ -29,7 +30,7 @@ class Look:
         mode: Pillow's, as stored: ``RGB``, ``L``, ``P``, ``I;16`` …
         format: Pillow's, of the content, whatever the suffix says.
         orientation: EXIF's, 1 (upright) to 8.
-        frames: Of an animation, or pages.
+        frames: Of an animation, or pages; of a TIFF at most ``MOST_PAGES``.
         hash, small: See ``near.portrait``.
         probe: Hash of the pixels as decoded for the check.
         pixels: Hash of all pixels; "" where the check decoded a JPEG more coarsely.
@@ -92,7 +93,7 @@ def _unlimited(_: int) -> contextlib.AbstractContextManager[object]:
 
 
 def _look(path: Path, limit: Callable[[int], contextlib.AbstractContextManager[object]]) -> Look:
-    with Image.open(path) as image:
+    with open_image(path) as image:
         mode, kind, (width, height) = image.mode, str(image.format), image.size
         drafted = kind in ("JPEG", "MPO") and "progressive" not in image.info
         orientation, frames = _orientation(image), _frames(image)
@@ -118,8 +119,18 @@ def _orientation(image: Image.Image) -> int:
 def _frames(image: Image.Image) -> int:
     """How many pictures the file holds; 1 where later ones are damaged: only the first is used."""
     with contextlib.suppress(Exception):
-        return int(getattr(image, "n_frames", 1))
+        return _pages(image) if image.format == "TIFF" else int(getattr(image, "n_frames", 1))
     return 1
+
+
+def _pages(image: Image.Image) -> int:
+    """Not ``n_frames``, whose time grows with the square of the pages: 100,000 of them, in 11 MB, took 76 seconds."""
+    for page in range(1, MOST_PAGES):
+        try:
+            image.seek(page)
+        except EOFError:
+            return page
+    return MOST_PAGES
 
 
 def pixel_hash(path: Path) -> str:

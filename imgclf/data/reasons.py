@@ -21,6 +21,7 @@ FOREIGN: tuple[tuple[bytes, str], ...] = (
     (rb"....ftyp", "not an image but a video"),
     (rb"version https://git-lfs", "not an image but a Git LFS pointer: fetch the file itself with `git lfs pull`"),
     (rb"%PDF", "not an image but a PDF"),
+    (rb"%!PS|\xc5\xd0\xd3\xc6", "not an image of pixels but PostScript (EPS): convert it to PNG"),
     (rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "not an image but an archive"),
     (
         rb"(<\?xml.*)?(<!--.*-->\s*)?(<!DOCTYPE svg.*)?<svg",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from imgclf.data.images import decode
+from imgclf.data.images import decode, open_image
 from imgclf.runs import atomic_write
 
 logger = logging.getLogger("imgclf")
@@ -56,7 +56,7 @@ def heated(image: np.ndarray, heat: np.ndarray) -> Image.Image:
 
 def sheet(rows: Sequence[tuple[str, Sequence[bytes]]], path: Path) -> Path:
     """A PNG with a row of JPEGs under each title. Drawn without Matplotlib, which takes a second for so many panels."""
-    opened = [(title, [Image.open(io.BytesIO(data)) for data in pictures]) for title, pictures in rows]
+    opened = [(title, [open_image(io.BytesIO(data), ["JPEG"]) for data in pictures]) for title, pictures in rows]
     width = max(sum(image.width + GAP for image in images) - GAP for _, images in opened)
     heights = [LINE + max(image.height for image in images) + GAP for _, images in opened]
     made = Image.new("RGB", (width, sum(heights)), "white")

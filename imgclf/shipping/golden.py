@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imgclf.data.images import decode
+from imgclf.data.images import decode, open_image
 from imgclf.errors import ModelError
 from imgclf.shipping.inference import Predictor
 from imgclf.shipping.tolerance import ANY_SIZE, REPEATED
@@ -78,7 +78,7 @@ def _to_png(image: Image.Image) -> str:
 
 
 def _from_png(text: str, most_side: int) -> np.ndarray:
-    with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as image:
+    with open_image(io.BytesIO(base64.b64decode(text, validate=True)), ["PNG"]) as image:
         if max(image.size) > most_side:  # before anything is decoded
             raise ValueError(f"one has {image.width} x {image.height} pixels")
         return np.asarray(image.convert("RGB"))

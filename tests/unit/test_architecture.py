@@ -336,6 +336,17 @@ def test_no_relative_imports_and_no_print():
     assert found == []
 
 
+def test_images_are_opened_in_one_place():
+    """Which kinds of files are read is decided there: Pillow knows some that start programs of the machine."""
+    calls = [
+        f"{name}:{node.lineno}"
+        for name, path in MODULES.items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Image.open", "PIL.Image.open")
+    ]
+    assert [call.split(":")[0] for call in calls] == ["imgclf.data.images"]
+
+
 def test_importing_the_package_is_cheap_and_its_names_resolve():
     code = (
         "import imgclf, sys; print(len([m for m in sys.modules if m.split('.')[0] in ('pydantic', 'torch', 'rich')]))"

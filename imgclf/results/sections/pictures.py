@@ -41,9 +41,8 @@ def _figure(path: Path) -> str:
 
 
 def _as_jpeg(path: Path, caption: str) -> str:
-    from PIL import Image
-
+    from imgclf.data.images import open_image
     from imgclf.results.thumbnails import jpeg
 
-    with Image.open(path) as image:
+    with open_image(path, ["PNG"]) as image:
         return html.picture(jpeg(image.convert("RGB"), max(image.size)), caption, "jpeg")

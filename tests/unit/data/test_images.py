@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import io
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support import SHARED
+from support import ROOT, SHARED
 
 from imgclf.data import images
 from imgclf.data.images import Preprocess, decode, resize, to_rgb
@@ -334,3 +336,68 @@ def test_no_awkward_photograph_comes_out_white_or_black(odd_images, name):
     pixels = np.asarray(decode(odd_images / "good" / name))
     assert 20 < pixels.mean() < 245
     assert pixels.std() > 10
+
+
+# Only the kinds that are promised, whatever a file is called
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def other_kinds() -> dict[str, bytes]:
+    """A file of every kind that Pillow writes and reads, and that is none of ours."""
+    made = {"EPS": EPS}
+    Image.init()
+    for kind in sorted(set(Image.SAVE) & set(Image.OPEN) - set(images.KINDS) - {"EPS", "MPO"}):
+        stream = io.BytesIO()
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # kinds of other modes
+            Image.new("RGB", (64, 64), RED).save(stream, kind)
+            made[kind] = stream.getvalue()
+    return made
+
+
+def test_rarely_used_kinds_and_postscript_are_not_read_under_any_name(tmp_path, monkeypatch):
+    from PIL import EpsImagePlugin
+
+    from imgclf.data.channels import all_grey
+    from imgclf.data.inspection import inspect_file
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: pytest.fail("a program of the machine was started"))
+    found = other_kinds()
+    assert {"EPS", "ICO", "PCX", "SGI", "IM"} <= found.keys()
+    for kind, data in found.items():
+        path = tmp_path / f"{kind}.jpg"
+        path.write_bytes(data)
+        assert inspect_file(path).look is None
+        for read in (decode, lambda p: all_grey([p]), lambda p: images.decode_stranger(p.read_bytes(), 8, 10**6)):
+            with pytest.raises((OSError, ValueError, SyntaxError)):
+                read(path)
+    assert "PostScript" in inspect_file(tmp_path / "EPS.jpg").reason
+
+
+def test_no_other_plug_in_of_pillow_is_loaded_to_read_a_file(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(EPS)
+    code = (
+        "import sys; from pathlib import Path; from imgclf.data.inspection import inspect_file\n"
+        "assert not inspect_file(Path(sys.argv[1])).look; print(*[m for m in sys.modules if m.endswith('Plugin')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "x.jpg"], capture_output=True, text=True, check=True)
+    loaded = {name.removeprefix("PIL.").removesuffix("ImagePlugin") for name in done.stdout.split()}
+    assert loaded <= set(images.KINDS.values()) and "Jpeg" in loaded
+
+
+def test_every_promised_suffix_is_of_a_kind_that_is_read():
+    Image.init()
+    kinds = {Image.registered_extensions().get(suffix, "") for suffix in images.SUFFIXES} - {""}
+    assert kinds <= set(images.KINDS)
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    assert all(f".{suffix[1:]}" in page for suffix in images.SUFFIXES)
+
+
+def test_the_pages_of_a_tiff_are_counted_in_bounded_time(tmp_path, monkeypatch):
+    from imgclf.data import inspection
+
+    pages = [Image.new("L", (2, 2), i) for i in range(9)]
+    path = saved(tmp_path, pages[0], "a.tif", save_all=True, append_images=pages[1:])
+    assert inspection.inspect_file(path).look.frames == 9
+    monkeypatch.setattr(inspection, "MOST_PAGES", 4)
+    assert inspection.inspect_file(path).look.frames == 4
