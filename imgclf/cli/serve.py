@@ -30,6 +30,10 @@ def serve_cli(
     max_mb: Annotated[float, typer.Option("--max-mb", min=0.1, max=1024, help="Largest request, MB.")] = 20,
     workers: WorkersOption = None,
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Most images per step.")] = 32,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", metavar="NAME", help="Also answer those who ask for this name; repeatable."),
+    ] = None,
     runs_dir: RunsDirOption = Path("runs"),
     device: DeviceOption = "auto",
     trust: TrustOption = False,
@@ -48,5 +52,5 @@ def serve_cli(
 
     serve(
         model, host=host, port=port, runs_dir=runs_dir, device=device, trust=trust, abstain=abstain, max_mb=max_mb,
-        workers=workers, batch_size=batch_size, terminal=terminal, ready=ready,
+        workers=workers, batch_size=batch_size, allow_hosts=allow_host or (), terminal=terminal, ready=ready,
     )  # fmt: skip

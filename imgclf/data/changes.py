@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgclf.data.images import need_file
 from imgclf.data.labels import parse
 from imgclf.data.samples import Sample
 from imgclf.errors import DataError
@@ -51,7 +52,8 @@ def now(root: Path, recorded: Iterable[Recorded]) -> dict[str, str]:
     found = {}
     for row in recorded:
         try:
-            found[row.sample.path] = digest((root / row.sample.path).read_bytes())
+            need_file(path := root / row.sample.path)
+            found[row.sample.path] = digest(path.read_bytes())
         except OSError:
             continue
     return found

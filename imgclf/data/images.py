@@ -5,6 +5,7 @@
 
 import io
 import re
+import stat
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
@@ -121,7 +122,16 @@ def decode_stranger(
 
 def open_image(file: Path | BinaryIO, kinds: Sequence[str] = tuple(KINDS)) -> Image.Image:
     """``Image.open`` for files of the kinds that are read, and the only place that calls it; decodes nothing yet."""
+    if isinstance(file, Path):
+        need_file(file)
     return Image.open(file, formats=[kind for kind in kinds if kind in _built()])
+
+
+def need_file(path: Path) -> None:
+    """Refuse, with an OSError, what is called like a file and would block or never end: a pipe, a device, a socket."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a folder is refused in the system's own words
+        raise OSError("not a file but a pipe, a socket or a device")
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from imgclf.data import changes, near, reasons
-from imgclf.data.images import decode, open_image
+from imgclf.data.images import decode, need_file, open_image
 
 # A small target lets the JPEG decoder skip the fine detail, yet it reads the whole file: truncation shows. Photographs
 # from a camera are checked several times faster so.
@@ -73,6 +73,7 @@ def inspect_file(
         limit: ``limit(pixels)`` is entered around the decoding, so that many at once do not fill the memory.
     """
     try:
+        need_file(path)
         content = path.read_bytes()
     except OSError as e:
         return FileCheck(str(path), e.strerror or str(e), 0, "")

@@ -1,11 +1,10 @@
 """Labels from a table: which column is what, where its images are, and its rows as samples."""
 
-import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from imgclf.data import columns, groups, labels
+from imgclf.data import columns, groups, inside, labels
 from imgclf.data.samples import Sample, Samples
 from imgclf.data.walk import visible
 from imgclf.errors import DataError
@@ -24,10 +23,8 @@ def scan_table(cfg: Config, path: Path) -> Samples:
     image = columns.need(rows, cfg.data.image_column, columns.IMAGE_COLUMNS, "data.image_column")
     split = columns.split_column(rows, cfg.data.valid_column)
     named = labels.read(cfg, rows, used=(image, split, groups.rule(cfg)))
-    folder = _image_folder(table, cfg.data.image_folder, list(rows[image].head(PROBED_ROWS)))
     where = f"{table.name}, column {split}"
-    if not cfg.data.allow_outside:
-        _check_inside(rows[image], table, folder)
+    folder = _inside(cfg, table, rows[image]) if not cfg.data.allow_outside else _image_folder(cfg, table, rows[image])
     splits = [columns.split_value(value, where) for value in rows[split]] if split else [None] * len(rows)
     grouped = groups.of_rows(groups.rule(cfg), rows)
     items, unlabelled = [], []
@@ -86,27 +83,20 @@ def _read_parquet(table: Path) -> Any:
     return rows.astype(object).where(rows.notna(), "").map(str).rename(columns=lambda name: str(name).strip())
 
 
-def _check_inside(names: Any, table: Path, folder: PurePosixPath) -> None:
-    """Refuse paths that leave the table's folder and the configured one: a table from elsewhere reads no other files.
-
-    Compared as written; links are the user's own.
-    """
-    here = os.path.normpath(table.parent.absolute())
-    images = os.path.normpath(Path(here) / folder)
-    for number, name in enumerate(names, 2):
-        path = os.path.normpath(Path(images) / str(name))
-        if not any(path.startswith(inside.rstrip(os.sep) + os.sep) for inside in (here, images)):
-            raise DataError(
-                f"{table}, row {number}: the image '{name}' is outside the table's folder {here}",
-                "if the table is to be trusted: --set data.allow_outside=true",
-            )
+def _inside(cfg: Config, table: Path, names: Any) -> PurePosixPath:
+    """``_image_folder`` for a table that may name nothing else, which is checked before and after anything is looked up."""
+    inside.check(names, table, cfg.data.image_folder)
+    folder = _image_folder(cfg, table, names)
+    if cfg.data.image_folder is None and folder.parts:
+        inside.check((f"{folder}/{name}" for name in names), table, None)
+    return folder
 
 
-def _image_folder(table: Path, wanted: str | None, names: list[str]) -> PurePosixPath:
+def _image_folder(cfg: Config, table: Path, images: Any) -> PurePosixPath:
     """Where the table's image paths start, relative to the table: configured, beside it, or the folder that fits."""
-    if wanted is not None:
-        return PurePosixPath(wanted)
-    here = table.parent
+    if cfg.data.image_folder is not None:
+        return PurePosixPath(cfg.data.image_folder)
+    here, names = table.parent, list(images.head(PROBED_ROWS))
     if not any((here / name).is_file() for name in names):
         fits = [p.name for p in visible(here) if p.is_dir() and any((p / name).is_file() for name in names)]
         if len(fits) == 1:

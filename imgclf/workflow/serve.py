@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ def serve(
     max_mb: float = 20,
     workers: int | None = None,
     batch_size: int = 32,
+    allow_hosts: Sequence[str] = (),
     terminal: Terminal | None = None,
     ready: Callable[[str, dict[str, Any]], None] | None = None,
 ) -> None:
@@ -44,6 +45,7 @@ def serve(
         abstain: The highest rate of wrong answers; less sure ones are ``unknown``; None: all are given.
         max_mb: The largest body of a request.
         workers: Threads that decode images; None: one for each core, at most 8.
+        allow_hosts: Names by which clients may ask for the server, beside ``host`` and those of this machine.
         ready: Gets the address and what ``/model`` says, once the server answers.
 
     Raises:
@@ -61,7 +63,7 @@ def serve(
         predictor = inference.load(path, device, trust)
         rate, least = (None, None) if abstain is None else predictor.least_prob(abstain)
         facts = describe(predictor, path, limits, {"abstain": rate, "least_prob": least})
-        app = application(predictor, facts, limits, least, workers, batch_size)
+        app = application(predictor, facts, limits, least, workers, batch_size, (host, *allow_hosts))
         url = address(listening)
         if not _is_loopback(listening):
             terminal.warn(
@@ -78,12 +80,13 @@ def application(
     least: float | None = None,
     workers: int | None = None,
     batch_size: int = 32,
+    hosts: Sequence[str] = (),
 ) -> "Starlette":
     """The application, as ASGI servers run it."""
     from imgclf.shipping.server.app import build
     from imgclf.shipping.server.service import Service
 
-    return build(Service(predictor, least, limits, batch_size, workers), facts)
+    return build(Service(predictor, least, limits, batch_size, workers), facts, hosts)
 
 
 def describe(predictor: Predictor, path: Path, limits: "Limits", answers: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """The web application: the page, ``/predict``, ``/model``, ``/health`` and ``/openapi.json``."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -15,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from imgclf.console import finite
 from imgclf.shipping.server import bodies, page
+from imgclf.shipping.server.hosts import Named
 from imgclf.shipping.server.limits import Refused, problem
 from imgclf.shipping.server.openapi import describe
 from imgclf.shipping.server.service import Service
@@ -24,11 +26,12 @@ LINGER = 2.0  # seconds the rest of a refused body is read and thrown away
 SAFE = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-store"}
 
 
-def build(service: Service, facts: dict[str, Any]) -> Starlette:
+def build(service: Service, facts: dict[str, Any], hosts: Sequence[str] = ()) -> Starlette:
     """The application.
 
     Args:
         facts: What ``/model`` says.
+        hosts: Names by which it may be asked for, beside those of this machine.
     """
     description = describe(facts, service.limits)
 
@@ -61,7 +64,8 @@ def build(service: Service, facts: dict[str, Any]) -> Starlette:
         Route("/openapi.json", openapi, methods=["GET"]),
     ]  # fmt: skip
     handlers: Any = {Refused: _refused, HTTPException: _unknown, ClientDisconnect: _gone, Exception: _failed}
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+    named = Middleware(Named, allowed=hosts, refuse=_refusal)
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=[named])
 
 
 async def _predict(request: Request, service: Service) -> Response:
@@ -111,6 +115,10 @@ async def _drain(receive: Receive) -> None:
 
 
 async def _refused(request: Request, e: Any) -> Response:
+    return _refusal(e)
+
+
+def _refusal(e: Refused) -> Response:
     headers = {**SAFE, **e.headers, "connection": "close"}
     return (Farewell if e.unread else JSONResponse)(e.document, e.status, headers)
 

@@ -13,6 +13,7 @@ REFUSALS = {
     408: "header or body came too slowly",
     413: "the body is too large",
     415: "the content type is neither a form nor an image",
+    421: "the server is not called as `Host` says",
     422: "no file could be read as an image; `predictions` has the reasons",
     503: "too much at once; `Retry-After` says when to come again",
 }

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -280,9 +281,10 @@ def test_whatever_a_plug_in_raises_becomes_an_oserror(tmp_path, monkeypatch, err
     def broken(path, formats=None):
         raise error
 
+    path = saved(tmp_path, Image.new("L", (2, 2)), "a.png")
     monkeypatch.setattr(Image, "open", broken)
     with pytest.raises(OSError, match="damaged"):
-        decode(tmp_path / "a.png")
+        decode(path)
 
 
 # The shared pack of awkward files
@@ -401,3 +403,17 @@ def test_the_pages_of_a_tiff_are_counted_in_bounded_time(tmp_path, monkeypatch):
     assert inspection.inspect_file(path).look.frames == 9
     monkeypatch.setattr(inspection, "MOST_PAGES", 4)
     assert inspection.inspect_file(path).look.frames == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+def test_a_pipe_called_like_an_image_is_told_and_not_waited_for(tmp_path):
+    from imgclf.data import changes
+    from imgclf.data.inspection import inspect_file
+    from imgclf.data.samples import Sample
+
+    path = tmp_path / "pipe.jpg"
+    os.mkfifo(path)
+    assert "pipe" in inspect_file(path).reason
+    with pytest.raises(OSError, match="pipe"):
+        decode(path)
+    assert changes.now(tmp_path, [changes.Recorded(Sample("pipe.jpg", ("a",)), "", "")]) == {}

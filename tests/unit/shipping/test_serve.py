@@ -294,12 +294,48 @@ def test_pages_of_other_sites_may_not_use_a_visitors_browser(client):
         assert client.ask("POST", "/predict", body, content_type=kind, sec_fetch_site=site).status == status
 
 
+@pytest.mark.parametrize("path", ["/", "/predict", "/model", "/health", "/openapi.json", "/nothing"])
+def test_a_name_that_is_not_the_servers_gets_no_answer(client, path):
+    """As a page of a stranger sends it whose name leads to this machine (DNS rebinding)."""
+    said = refused(client.ask("GET", path, host="evil.example"), 421)
+    assert said == "this server is not called 'evil.example'"
+
+
+HOSTS = ["localhost", "LOCALHOST:8000", "localhost.", "127.0.0.1", "127.0.0.1:80", "[::1]:8000", "[::1]"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_servers_own_names_are_answered(client, host):
+    assert client.ask("GET", "/health", host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost.evil.example", "evil.example:8000", "localhost@evil.example", "127.0.0.1.evil.example", "[evil.example]",
+     "localhost:80:90", "localhost:x", "127.0.0.2", "::1", "localhost/", "localhost localhost", "photos.example"],
+)  # fmt: skip
+def test_what_only_looks_like_a_name_of_the_server_is_refused(client, host):
+    assert "is not called" in refused(client.ask("GET", "/health", host=host), 421)
+
+
+def test_no_name_and_two_names_are_refused(client):
+    assert client.raw(b"GET /health HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 421 ")
+    assert client.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n")[9:12] in (b"400", b"421")
+
+
+def test_further_names_are_answered_if_allowed():
+    with running(colours(), hosts=("photos.example", "192.0.2.7")) as client:
+        for host in ("photos.example:8000", "Photos.Example", "192.0.2.7", "localhost"):
+            assert client.ask("GET", "/health", host=host).status == 200
+        refused(client.ask("GET", "/health", host="other.example"), 421)
+
+
 # -- Slow and rude clients --------------------------------------------------------------------------------------------
 
 
 def test_a_slow_header_and_a_slow_body_are_given_up(client):
-    assert client.raw(b"GET /health HTTP/1.1\r\nHost: x\r\n").startswith(b"HTTP/1.1 408 ")
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
+    assert client.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n").startswith(b"HTTP/1.1 408 ")
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
     found = client.raw(head + b"abc")
     assert found.startswith(b"HTTP/1.1 408 ")
     assert (
@@ -308,7 +344,7 @@ def test_a_slow_header_and_a_slow_body_are_given_up(client):
 
 
 def test_a_body_that_drips_is_given_up_too(client):
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
     with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
         connection.sendall(head)
         connection.settimeout(0.2)
@@ -331,7 +367,7 @@ def test_a_client_that_does_not_read_is_left():
 
     with running(colours(classes=many, forward=forward), Limits(read_seconds=0.5)) as client:
         body = form(*[("a.png", RED)] * 8)
-        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+        head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
         with socket.socket() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # the rest waits in the server
             connection.connect(("127.0.0.1", client.port))
@@ -352,7 +388,7 @@ def test_what_is_not_http_gets_json(client):
         found = client.raw(rubbish)
         assert found.startswith(b"HTTP/1.1 400 ")
         assert b'"this is not HTTP"' in found
-    broken = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    broken = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
     assert client.raw(broken).startswith(b"HTTP/1.1 400 ")
 
 
