@@ -43,4 +43,5 @@ def _within(*folders: str) -> Callable[[str], bool]:
 
 def _real(path: str, parent: Callable[[str], str]) -> str:
     folder, name = os.path.split(path)
-    return os.path.realpath(path) if os.path.islink(path) else os.path.join(parent(folder), name)  # noqa: PTH - 5x quicker
+    # In text, as there may be a million of them.
+    return os.path.realpath(path) if os.path.islink(path) else f"{parent(folder).rstrip(os.sep)}{os.sep}{name}"  # noqa: PTH114

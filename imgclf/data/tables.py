@@ -84,7 +84,7 @@ def _read_parquet(table: Path) -> Any:
 
 
 def _inside(cfg: Config, table: Path, names: Any) -> PurePosixPath:
-    """``_image_folder`` for a table that may name nothing else, which is checked before and after anything is looked up."""
+    """``_image_folder`` for a table that may name nothing else: checked before and after anything is looked up."""
     inside.check(names, table, cfg.data.image_folder)
     folder = _image_folder(cfg, table, names)
     if cfg.data.image_folder is None and folder.parts:

@@ -16,8 +16,8 @@ HINT = "whoever runs the server can allow the name: imgclf serve MODEL --allow-h
 class Named:
     """Passes on the requests whose ``Host`` is a name of this server, whatever the port, and refuses the others.
 
-    A stranger's page can have its own name lead to 127.0.0.1; a browser then takes the server for a part of that page and
-    lets it read the answers. But the browser says by which name it came. The server's names are those of the machine
+    A stranger's page can have its own name lead to 127.0.0.1; a browser then takes the server for a part of that page
+    and lets it read the answers. But the browser says by which name it came. The server's names are those of the machine
     itself, the ``allowed``, and the address at which the connection arrived: an address leads nowhere else.
 
     Args:

@@ -100,5 +100,5 @@ def test_links_that_stay_inside_are_fine_also_where_the_folder_itself_is_reached
 def test_drives_servers_and_addresses_are_refused_before_anything_is_looked_up(photos, make_config, monkeypatch, name):
     (photos / "t.csv").write_text(f"image,label\n{name},a\n1.png,b\n")
     monkeypatch.setattr(tables, "_image_folder", lambda *_: pytest.fail("looked up"))
-    with pytest.raises(DataError, match="row 2: the image '.*' is outside"):
+    with pytest.raises(DataError, match=r"row 2: the image '.*' is outside"):
         scan(make_config(photos))
