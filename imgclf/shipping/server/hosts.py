@@ -17,8 +17,8 @@ class Named:
     """Passes on the requests whose ``Host`` is a name of this server, whatever the port, and refuses the others.
 
     A stranger's page can have its own name lead to 127.0.0.1; a browser then takes the server for a part of that page
-    and lets it read the answers. But the browser says by which name it came. The server's names are those of the machine
-    itself, the ``allowed``, and the address at which the connection arrived: an address leads nowhere else.
+    and lets it read the answers. But the browser says by which name it came. The server's names are those of the
+    machine itself, the ``allowed``, and the address at which the connection arrived: an address leads nowhere else.
 
     Args:
         refuse: Makes an answer of a refusal.

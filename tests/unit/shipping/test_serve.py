@@ -312,7 +312,8 @@ def test_the_servers_own_names_are_answered(client, host):
 @pytest.mark.parametrize(
     "host",
     ["localhost.evil.example", "evil.example:8000", "localhost@evil.example", "127.0.0.1.evil.example",
-     "[evil.example]", "localhost:80:90", "localhost:x", "127.0.0.2", "::1", "localhost/", "localhost localhost", "photos.example"],
+     "[evil.example]", "localhost:80:90", "localhost:x", "127.0.0.2", "::1", "localhost/",
+     "localhost localhost", "photos.example"],
 )  # fmt: skip
 def test_what_only_looks_like_a_name_of_the_server_is_refused(client, host):
     assert "is not called" in refused(client.ask("GET", "/health", host=host), 421)
