@@ -24,7 +24,8 @@ def scan_table(cfg: Config, path: Path) -> Samples:
     split = columns.split_column(rows, cfg.data.valid_column)
     named = labels.read(cfg, rows, used=(image, split, groups.rule(cfg)))
     where = f"{table.name}, column {split}"
-    folder = _inside(cfg, table, rows[image]) if not cfg.data.allow_outside else _image_folder(cfg, table, rows[image])
+    where_images = _image_folder if cfg.data.allow_outside else _inside
+    folder = where_images(table, cfg.data.image_folder, rows[image])
     splits = [columns.split_value(value, where) for value in rows[split]] if split else [None] * len(rows)
     grouped = groups.of_rows(groups.rule(cfg), rows)
     items, unlabelled = [], []
@@ -83,19 +84,19 @@ def _read_parquet(table: Path) -> Any:
     return rows.astype(object).where(rows.notna(), "").map(str).rename(columns=lambda name: str(name).strip())
 
 
-def _inside(cfg: Config, table: Path, names: Any) -> PurePosixPath:
+def _inside(table: Path, wanted: str | None, names: Any) -> PurePosixPath:
     """``_image_folder`` for a table that may name nothing else: checked before and after anything is looked up."""
-    inside.check(names, table, cfg.data.image_folder)
-    folder = _image_folder(cfg, table, names)
-    if cfg.data.image_folder is None and folder.parts:
+    inside.check(names, table, wanted)
+    folder = _image_folder(table, wanted, names)
+    if wanted is None and folder.parts:
         inside.check((f"{folder}/{name}" for name in names), table, None)
     return folder
 
 
-def _image_folder(cfg: Config, table: Path, images: Any) -> PurePosixPath:
+def _image_folder(table: Path, wanted: str | None, images: Any) -> PurePosixPath:
     """Where the table's image paths start, relative to the table: configured, beside it, or the folder that fits."""
-    if cfg.data.image_folder is not None:
-        return PurePosixPath(cfg.data.image_folder)
+    if wanted is not None:
+        return PurePosixPath(wanted)
     here, names = table.parent, list(images.head(PROBED_ROWS))
     if not any((here / name).is_file() for name in names):
         fits = [p.name for p in visible(here) if p.is_dir() and any((p / name).is_file() for name in names)]
