@@ -95,6 +95,12 @@ class ToldElsewhere(UserError):
         self.exit_code = exit_code
 
 
+def first_line(error: object) -> str:
+    """The first line of what an exception of another library says, at most 200 characters; its kind if it says none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:200]
+
+
 def closest(word: str, options: Iterable[str]) -> str | None:
     """The option that ``word`` was probably meant to be, or None."""
     matches = get_close_matches(word, list(options), n=1, cutoff=0.5)

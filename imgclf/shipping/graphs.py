@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from imgclf.errors import ModelError, UserError
+from imgclf.errors import ModelError, UserError, first_line
 
 Format = Literal["onnx", "openvino", "torch-export", "torchscript"]
 FORMATS: dict[str, Format] = {
@@ -103,7 +103,7 @@ def _onnx_session(path: Path, device: str) -> Any:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints that it tries a second time
             return onnxruntime.InferenceSession(str(path), options, providers=[wanted])
     except Exception as e:  # its own exception classes share no base but Exception
-        raise ModelError(f"{path} is not a whole ONNX file: {str(e).splitlines()[0][:200]}") from e
+        raise ModelError(f"{path} is not a whole ONNX file: {first_line(e)}") from e
 
 
 def companion(path: Path) -> Path:
@@ -189,7 +189,7 @@ def _torch_graph(path: Path, module: Callable[[Any], Any], extra: dict[str, Any]
         try:
             probs = run(np.zeros((2, side, side, 3), np.uint8))
         except Exception as e:  # whatever the graph does with images it is not for
-            raise ModelError(f"{path} does not take images of {side} px: {str(e).splitlines()[0][:200]}") from e
+            raise ModelError(f"{path} does not take images of {side} px: {first_line(e)}") from e
         if probs.shape != (2, n_classes) or probs.dtype != np.float32:
             raise ModelError(f"{path} answers 2 images with {probs.dtype} {probs.shape}, not float32 (2, {n_classes})")
 
@@ -206,7 +206,6 @@ def _loading(path: Path, what: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except Exception as e:  # many kinds: archive, pickle, schema
-        reason = (str(e) or type(e).__name__).splitlines()[0].split(". ")[0]
-        raise ModelError(f"{path} is not {what} of imgclf: {reason[:200]}") from e
+        raise ModelError(f"{path} is not {what} of imgclf: {first_line(e).split('. ')[0]}") from e
     finally:
         logging.disable(before)

@@ -16,7 +16,7 @@ import numpy as np
 
 from imgclf import runs
 from imgclf.data.images import MAX_PIXELS, Preprocess, decode
-from imgclf.errors import ModelError, UserError
+from imgclf.errors import ModelError, UserError, first_line
 from imgclf.results import unlike
 from imgclf.results.abstention import Known, stored, threshold_for
 from imgclf.results.unlike import Familiar
@@ -212,10 +212,8 @@ def reason(error: Exception) -> str:
     """Why a file could not be read, in a line, without the path (the row has it)."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    text = str(error).splitlines()[0] if str(error) else ""
-    if "cannot identify image file" in text:
-        return "not an image, or of a kind Pillow does not know"
-    return text or type(error).__name__
+    text = first_line(error)
+    return "not an image, or of a kind Pillow does not know" if "cannot identify image file" in text else text
 
 
 def _from_bundle(path: Path, form: Format, device: str, trust: bool) -> Predictor:
@@ -261,7 +259,7 @@ def _torch_device(name: str) -> "torch.device":
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as e:
-        raise UserError(f"the device '{name}' cannot be used: {str(e).splitlines()[0]}", "use --device cpu") from e
+        raise UserError(f"the device '{name}' cannot be used: {first_line(e)}", "use --device cpu") from e
     return device
 
 

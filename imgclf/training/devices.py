@@ -72,8 +72,8 @@ def _device(wanted: str) -> str:
         return _one_of_several(wanted, torch.cuda.device_count() if here["cuda"] else 0)
     if wanted == "auto":
         return next(name for name, there in here.items() if there)
-    kind, _, index = wanted.partition(":")
-    if kind not in here or (index and not index.isdigit()):
+    kind, colon, index = wanted.partition(":")
+    if kind not in here or (colon and not index.isdecimal()):
         raise UserError(f"train.device: '{wanted}' is no device", "use auto, cpu, cuda, cuda:N or mps")
     if not here[kind] or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
         there = [name for name, yes in here.items() if yes]

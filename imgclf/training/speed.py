@@ -8,7 +8,7 @@ from fastai.callback.channelslast import ChannelsLast
 from fastai.vision.all import Learner
 from torch import nn
 
-from imgclf.errors import UserError
+from imgclf.errors import UserError, first_line
 from imgclf.schema import Config
 from imgclf.training.devices import Hardware
 
@@ -73,9 +73,8 @@ def check_compiler(device: torch.device) -> None:
     try:
         torch.compile(_probe)(torch.ones(8, device=device))
     except (RuntimeError, ImportError, OSError) as e:  # RuntimeError is the base of Dynamo's and Inductor's errors
-        reason = next((line for line in str(e).splitlines() if line.strip()), type(e).__name__)
         raise UserError(
-            f"train.compile: torch.compile does not work on {device} here: {reason[:300]}",
+            f"train.compile: torch.compile does not work on {device} here: {first_line(e)}",
             "install a C++ compiler (on CUDA also Triton), or leave out train.compile",
         ) from e
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from imgclf.data import network
-from imgclf.errors import ModelError
+from imgclf.errors import ModelError, first_line
 from imgclf.networks import timm_models
 from imgclf.schema import Config
 from imgclf.training.archs import Arch
@@ -161,16 +162,14 @@ def read(path: Path) -> dict[str, Any]:
             return dict(load_file(path))
         with torch.serialization.safe_globals([argparse.Namespace]):  # plain values, in checkpoints of timm's train.py
             return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as e:
+    except (
+        OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, pickle.UnpicklingError, SafetensorError
+    ) as e:  # fmt: skip
         raise ModelError(
-            f"cannot read the weights {path}: {str(e).splitlines()[0] if str(e) else type(e).__name__}",
+            f"cannot read the weights {path}: {first_line(e)}",
             "it should be a state dict saved by torch.save, or a .safetensors file; a half-downloaded file is best "
             "deleted and fetched again",
         ) from e
-    except Exception as e:
-        if type(e).__name__ != "SafetensorError":
-            raise
-        raise ModelError(f"cannot read the weights {path}: {e}") from e
 
 
 def tensors(state: dict[str, Any]) -> dict[str, Tensor]:
@@ -191,7 +190,7 @@ def _download(arch: Arch, target: Path) -> str | None:
         with network.short_timeout():
             _from_hub(arch) if arch.hub else _from_url(arch, target)
     except (OSError, RuntimeError) as e:  # URLError, time-outs, the hub's own; a wrong hash is a RuntimeError
-        return str(getattr(e, "reason", e)).splitlines()[0] if str(e) else type(e).__name__
+        return first_line(getattr(e, "reason", e))
     return None
 
 

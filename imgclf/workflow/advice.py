@@ -151,7 +151,7 @@ def _precision(m: Measured) -> Found:
         name, times = m.quicker
         yield (
             f"a training step in {name} is {times:.1f} times as fast here as in {m.precision}",
-            (f"--set train.precision={name}"),
+            f"--set train.precision={name}",
         )
 
 

@@ -39,14 +39,12 @@ class Asked:
         if self.abstain is not None:
             abstention.check_rate(self.abstain)
         if self.cross_fit and (other or part != "valid"):
-            what = "the images of --data" if other else f"the {part} split"
-            why = (
-                "was trained on" if part == "train" and not other else "is only ever judged on, its figures are honest"
-            )
-            raise UserError(
-                f"--cross-fit fits on the validation images; {what}: {why.replace('is', 'are') if other else why}",
-                JUDGED_ONLY,
-            )
+            why = {
+                "train": "the train split was trained on",
+                "test": "the test split is only ever judged on, its figures are honest",
+                "data": "the images of --data are only ever judged on, their figures are honest",
+            }["data" if other else part]
+            raise UserError(f"--cross-fit fits on the validation images; {why}", JUDGED_ONLY)
 
     def check_model(self, predictor: Predictor, chosen_here: bool) -> None:
         """Refuse what this model cannot be asked, before any image is looked at.

@@ -1,12 +1,13 @@
 """What works on this machine, found by trying."""
 
 import os
-import shutil
 from importlib.util import find_spec
 from itertools import product
 from typing import Any
 
+from imgclf.data import shared_memory
 from imgclf.data.cache import cache_folder
+from imgclf.errors import first_line
 from imgclf.workflow import environment
 from imgclf.workflow.trackers import TRACKERS
 
@@ -22,6 +23,7 @@ EXTRAS = {
 }
 PRECISIONS = ("fp32", "bf16", "fp16")
 SIDE, IMAGES, TIMED = 64, 4, 3  # pixels, images a step, steps
+ENOUGH = 256 << 20  # bytes of shared memory, for workers
 
 
 def examine() -> dict[str, Any]:
@@ -67,7 +69,7 @@ def _row(device: str, precision: str, channels_last: bool, reference: Any) -> di
     try:
         seconds, found = _step(device, precision, channels_last)
     except (RuntimeError, NotImplementedError) as e:  # what torch raises for what a device cannot do
-        return {**way, "ms": None, "difference": None, "error": str(e).splitlines()[0]}
+        return {**way, "ms": None, "difference": None, "error": first_line(e)}
     difference = float((found - reference).norm() / reference.norm())
     return {**way, "ms": round(1000 * seconds, 1), "difference": difference}
 
@@ -100,8 +102,7 @@ def _installed(modules: tuple[str, ...]) -> str:
 
 def _shared_memory() -> str:
     """Workers hand batches over through /dev/shm on Linux; a container's 64 MB is soon full."""
-    try:
-        free = shutil.disk_usage("/dev/shm").free
-    except OSError:
+    free = shared_memory.free()
+    if free is None:
         return "not needed here"
-    return f"{free / 2**20:,.0f} MB free" + ("; too little for workers: --set data.workers=0" if free < 2**28 else "")
+    return shared_memory.size() + ("; too little for workers: --set data.workers=0" if free < ENOUGH else "")

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Protocol
 
 from imgclf.console import Terminal, finite
 from imgclf.data.location import keep_out
-from imgclf.errors import UserError
+from imgclf.errors import UserError, first_line
 from imgclf.schema import Config
 
 VERSION = 1  # of the events: raised when a field changes its meaning or goes away
@@ -67,7 +67,7 @@ class Events:
             yield
         except Exception as e:  # a full disk, a reader gone, a server down, a tracker's own bug: the run goes on
             gone = self.listeners.pop(name, None)
-            said = [*str(e).splitlines()[:1], *filter(None, [getattr(e, "hint", None)])] or [type(e).__name__]
+            said = [first_line(e), *filter(None, [getattr(e, "hint", None)])]
             self.terminal.warn(f"{name}: {'; '.join(said)}; the run goes on without it")
             if gone:
                 with suppress(Exception):

@@ -35,6 +35,18 @@ def test_what_a_mistake_says_is_its_message_whatever_fastai_adds():
     assert str(error) == "no images"
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError("\n  it failed\nat line 3"), "it failed"),
+        (AssertionError(), "AssertionError"),  # as torch's exporters raise them
+        (ValueError("x" * 300), "x" * 200),
+    ],
+)
+def test_the_first_line_of_what_others_say(error, line):
+    assert errors.first_line(error) == line
+
+
 def test_codes_of_success_and_of_a_bug():
     assert (errors.EXIT_DONE, errors.EXIT_BUG) == (0, 1)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from imgclf import runs
-from imgclf.errors import ExportError
+from imgclf.errors import ExportError, first_line
 from imgclf.shipping.exporters import onnx, pixels
 
 LAYERS = ["Conv", "MatMul"]  # a Gemm is a linear layer of the head
@@ -45,7 +45,7 @@ def export(bundle: Path, target: Path, trust: bool, images: Sequence[np.ndarray]
                     op_types_to_quantize=LAYERS, nodes_to_exclude=_first(proto),
                 )  # fmt: skip
             except Exception as e:  # its own of many kinds; the cause stays attached
-                raise ExportError(f"onnxruntime cannot quantise this model: {str(e).splitlines()[0][:200]}") from e
+                raise ExportError(f"onnxruntime cannot quantise this model: {first_line(e)}") from e
         made = package.load(small)
     del made.metadata_props[:]
     made.metadata_props.extend(proto.metadata_props)

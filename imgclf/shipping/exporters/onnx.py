@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from imgclf import runs
-from imgclf.errors import ExportError
+from imgclf.errors import ExportError, first_line
 from imgclf.shipping import bundle as bundles
 from imgclf.shipping.exporters import pixels
 from imgclf.shipping.record import Record
@@ -47,7 +47,7 @@ def describe(proto: Any, facts: dict[str, str]) -> None:
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as e:
-        raise ExportError(f"torch wrote an ONNX graph that is not valid: {str(e).splitlines()[0][:200]}") from e
+        raise ExportError(f"torch wrote an ONNX graph that is not valid: {first_line(e)}") from e
 
 
 def need() -> Any:
@@ -66,7 +66,7 @@ def _convert(model: nn.Module, side: int) -> Any:
         try:
             return _plain(_by_program(model, example) if _has_new_exporter() else _by_trace(model, example))
         except Exception as e:  # torch raises its own of many kinds; the cause stays attached
-            raise ExportError(f"torch cannot write this model as ONNX: {str(e).splitlines()[0][:200]}") from e
+            raise ExportError(f"torch cannot write this model as ONNX: {first_line(e)}") from e
 
 
 def _has_new_exporter() -> bool:

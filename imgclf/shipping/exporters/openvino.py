@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imgclf import runs
-from imgclf.errors import ExportError
+from imgclf.errors import ExportError, first_line
 from imgclf.shipping import bundle as bundles
 from imgclf.shipping.exporters import onnx, pixels
 from imgclf.shipping.graphs import OPENVINO_FACTS, companion, import_openvino
@@ -33,7 +33,7 @@ def export(bundle: Path, target: Path, trust: bool = False) -> Path:
                 model.set_rt_info(value, [OPENVINO_FACTS, key])
             openvino.save_model(model, str(plain), compress_to_fp16=False)
         except Exception as e:  # its own of many kinds; the cause stays attached
-            raise ExportError(f"OpenVINO cannot read this model: {str(e).splitlines()[0][:200]}") from e
+            raise ExportError(f"OpenVINO cannot read this model: {first_line(e)}") from e
         weights, text = companion(plain).read_bytes(), plain.read_bytes()
     runs.atomic_write(companion(target), lambda path: path.write_bytes(weights))
     return runs.atomic_write(target, lambda path: path.write_bytes(text))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from imgclf import runs
-from imgclf.errors import ExportError
+from imgclf.errors import ExportError, first_line
 from imgclf.shipping import bundle as bundles
 from imgclf.shipping.exporters import pixels
 
@@ -27,7 +27,7 @@ def export(bundle: Path, target: Path, trust: bool = False) -> Path:
             example = (pixels.example(record.preprocess.size),)
             program = _plain(torch.export.export(model, example, dynamic_shapes=shapes, strict=False))
         except Exception as e:  # torch raises its own of many kinds; the cause stays attached
-            raise ExportError(f"torch cannot export this model: {str(e).splitlines()[0][:200]}") from e
+            raise ExportError(f"torch cannot export this model: {first_line(e)}") from e
         buffer: Any = io.BytesIO()  # written to a file, the archive would hold the file's name
         torch.export.save(program, buffer, extra_files=pixels.metadata(record))
     return runs.atomic_write(target, lambda path: path.write_bytes(buffer.getvalue()))

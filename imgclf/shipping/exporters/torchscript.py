@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from imgclf import runs
-from imgclf.errors import ExportError
+from imgclf.errors import ExportError, first_line
 from imgclf.shipping import bundle as bundles
 from imgclf.shipping.exporters import pixels
 
@@ -30,7 +30,7 @@ def export(bundle: Path, target: Path, trust: bool = False) -> Path:
             with torch.inference_mode():
                 script = torch.jit.trace(model, pixels.example(record.preprocess.size), check_trace=False)
         except Exception as e:  # torch raises its own of many kinds; the cause stays attached
-            raise ExportError(f"torch cannot write this model as TorchScript: {str(e).splitlines()[0][:200]}") from e
+            raise ExportError(f"torch cannot write this model as TorchScript: {first_line(e)}") from e
         buffer: Any = io.BytesIO()  # written to a file, the archive would hold the file's name
         torch.jit.save(script, buffer, _extra_files=pixels.metadata(record))
     return runs.atomic_write(target, lambda path: path.write_bytes(_plain(buffer)))

@@ -13,7 +13,7 @@ def test_cpu_is_always_there():
     assert resolve(device="cpu", precision="fp32").device.type == "cpu"
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu0", ""])
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu0", "", "cpu:", "cuda:²"])
 def test_an_unknown_device_is_named(name):
     with pytest.raises(UserError, match="is no device"):
         resolve(device=name)
