@@ -83,6 +83,7 @@ def picture(found: Explanation, image: np.ndarray, maps: np.ndarray, path: Path)
     title = f"{Path(found.path).name}: label {label}; prediction {_names(found.preds)} ({found.prob:.2f}){loss}"
     figure.suptitle(short(title, 40 * n), fontsize=10)
     for axes in panels[:-1]:
+        axes.set(xticks=(), yticks=())  # unseen ticks would be laid out all the same
         axes.axis("off")
         axes.imshow(image)
     panels[0].set_title("what the model sees", fontsize=9)

@@ -23,7 +23,7 @@ def grid_plot(images: Sequence[Any], titles: Sequence[str], path: Path, columns:
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(INCHES * columns, (INCHES + 0.3) * rows), layout="constrained")
     for i, (image, title) in enumerate(zip(images, titles, strict=True)):
-        axes = figure.add_subplot(rows, columns, i + 1)
+        axes = figure.add_subplot(rows, columns, i + 1, xticks=(), yticks=())  # laying out ticks takes half the time
         axes.imshow(image)
         axes.set_title(title[:24].replace("$", r"\$"), fontsize=9)
         axes.set_axis_off()

@@ -4,7 +4,6 @@ Matplotlib's object-oriented interface only: no pyplot, no global state, no wind
 Ito's (2008), told apart by colour-blind readers too.
 """
 
-import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from math import nan
@@ -13,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgclf.console import logger
 from imgclf.data.images import decode
 from imgclf.results.lettering import label_and_pred, plain, short
 from imgclf.results.sparkplot import finite_points, shown_range
 from imgclf.runs import atomic_write
-
-logger = logging.getLogger("imgclf")
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -200,8 +198,8 @@ def top_losses_plot(top_losses: list[dict[str, Any]], root: Path, path: Path, n:
     what = "labels / given labels, highest probability" if several else "label / prediction, its probability"
     figure.suptitle(f"Top losses: {what} / loss", fontsize=11)
     for axes in panels:
+        axes.set(xticks=(), yticks=(), anchor="N")  # unseen ticks would be laid out all the same
         axes.axis("off")
-        axes.set_anchor("N")
     for axes, row in zip(panels, shown, strict=False):
         label, pred = label_and_pred(row)
         axes.set_title(f"{label} /\n{pred}\n{row['prob']:.2f} / {row['loss']:.2f}", fontsize=9)

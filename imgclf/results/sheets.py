@@ -60,7 +60,7 @@ def _sheet(title: str, groups: list[Group], text: dict[str, str], root: Path, pa
     figure.suptitle(title, fontsize=11)
     for row, group in enumerate(groups):
         for column, name in enumerate(group[:columns]):
-            axes = figure.add_subplot(len(groups), columns, row * columns + column + 1)
+            axes = figure.add_subplot(len(groups), columns, row * columns + column + 1, xticks=(), yticks=())
             axes.set_axis_off()
             more = f"\n… and {len(group) - columns} more" * (column == columns - 1 and len(group) > columns)
             axes.set_title(_plain(f"{text[name]}\n{_folded(name)}{more}"), fontsize=7)

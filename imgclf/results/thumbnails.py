@@ -1,17 +1,15 @@
 """Small pictures inside a page, bounded in pixels and so in bytes."""
 
 import io
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from imgclf.console import logger
 from imgclf.data.images import decode, open_image
 from imgclf.runs import atomic_write
-
-logger = logging.getLogger("imgclf")
 
 SIDE = 112  # pixels of the longer side
 QUALITY = 78

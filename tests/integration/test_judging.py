@@ -194,9 +194,9 @@ def test_cross_fitting(here):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--split", "test"], "the test split: is only ever judged on"),
-        (["--split", "train"], "the train split: was trained on"),
-        (["--data", "photos"], "the images of --data: are only ever judged on"),
+        (["--split", "test"], "the test split is only ever judged on"),
+        (["--split", "train"], "the train split was trained on"),
+        (["--data", "photos"], "the images of --data are only ever judged on"),
     ],
 )
 def test_what_is_only_judged_on_is_not_fitted_on(here, arguments, said):
