@@ -40,6 +40,7 @@ REVIEW = "review.html"
 CARD = "MODEL_CARD.md"
 
 LATEST = "latest"
+AUTO = "auto"  # as a reference: the run of a given name, if it is there
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?")  # as ``atomic_write`` names them
 
 Status = Literal["running", "finished", "interrupted", "failed"]

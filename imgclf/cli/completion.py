@@ -98,7 +98,8 @@ def run_names(context: typer.Context) -> Offers:
 
 def run_names_and_latest(context: typer.Context) -> Offers:
     """For ``--resume``."""
-    return [(runs.LATEST, "the newest that is not finished"), *_runs(context)]
+    words = [(runs.LATEST, "the newest that is not finished"), (runs.AUTO, "that of --name, begun if it is not there")]
+    return [*words, *_runs(context)]
 
 
 def _runs(context: typer.Context) -> Iterator[tuple[str, str]]:

@@ -2,23 +2,30 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgclf import runs
+from imgclf import ranks, runs
 from imgclf.cli import completion, launch
 from imgclf.cli.options import RunsDirOption, Settings, TrustOption, command
+from imgclf.console import Terminal
 from imgclf.errors import UserError
+
+if TYPE_CHECKING:
+    from imgclf.schema import Config
 
 ResumeOption = Annotated[
     str | None,
     typer.Option(
         "--resume",
         metavar="RUN",
-        help="Go on with a stopped run; 'latest': the newest.",
+        help="Go on with a stopped run; 'latest': the newest; 'auto': that of --name, which is begun if not there.",
         autocompletion=completion.run_names_and_latest,
     ),
+]
+EventsOption = Annotated[
+    Path | None, typer.Option("--events", metavar="FILE", help="Tell other programs: JSON lines to a file or pipe.")
 ]
 
 
@@ -35,9 +42,7 @@ def train_cli(
     extend: Annotated[
         int | None, typer.Option("--extend", min=1, metavar="N", help="With --resume: N more epochs of a finished run.")
     ] = None,
-    events: Annotated[
-        Path | None, typer.Option("--events", metavar="FILE", help="Tell other programs: JSON lines to a file or pipe.")
-    ] = None,
+    events: EventsOption = None,
     trust: TrustOption = False,
     devices: Annotated[
         int | None, typer.Option("--devices", min=1, metavar="N", help="Train on so many devices of this machine.")
@@ -49,11 +54,14 @@ def train_cli(
     """
     if extend is not None and resume is None:
         raise UserError(f"--extend {extend} needs a finished run to extend", "name it: --resume RUN")
-    run = _unfinished(resume, runs_dir, name, dry_run) if resume is not None else None
+    run = _unfinished(resume, runs_dir, name, dry_run, extend) if resume is not None else None
     if run and settings.config is None:
         settings = replace(settings, config=str(run.file(runs.CONFIG)))
     loaded = replace(settings, flags={**settings.flags, "devices": devices}).load()
     terminal = settings.terminal
+    if run and resume == runs.AUTO and runs.status(run) == "finished":
+        _tell_finished(run, loaded.config, terminal)
+        return
     if not dry_run and (processes := launch.wanted(loaded.config)) > 1:
         raise typer.Exit(launch.launch(context.obj, processes, terminal))
     terminal.note(f"configuration: {loaded.source}")
@@ -83,13 +91,35 @@ def train_cli(
     terminal.result(result.to_dict(), _human(result))
 
 
-def _unfinished(reference: str, runs_dir: Path, name: str | None, dry_run: bool) -> runs.Run:
-    """The run to go on with, for options that make sense with it."""
+def _unfinished(reference: str, runs_dir: Path, name: str | None, dry_run: bool, extend: int | None) -> runs.Run | None:
+    """The run to go on with, for options that make sense with it; None: one that ``auto`` is to begin."""
+    if reference == runs.AUTO:
+        if name is None or dry_run or extend is not None:
+            raise UserError(
+                "--resume auto begins the run of --name, or goes on with it where it is there",
+                "add --name NAME, and leave out --dry-run and --extend",
+            )
+        return runs.find(str(runs_dir / name), runs_dir) if (runs_dir / name).exists() else None
     if name is not None or dry_run:
         raise UserError(
             f"--resume {reference} goes on with a run that has a name and a plan", "leave out --name and --dry-run"
         )
     return runs.find_unfinished(reference, runs_dir)
+
+
+def _tell_finished(run: runs.Run, cfg: "Config", terminal: Terminal) -> None:
+    """What a finished run reached, for whoever asks for the same run again, as a queue does."""
+    from imgclf.config import load
+    from imgclf.workflow.resume import check_keys
+
+    check_keys(load(str(run.file(runs.CONFIG))).config, cfg)
+    if ranks.is_first():
+        result = run.manifest()["result"]
+        accuracy = result["metrics"]["accuracy"]
+        reached = (
+            f"accuracy {accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}, n={accuracy['n']})"
+        )
+        terminal.result(result, f"{run.path} is finished: {reached}")
 
 
 def _human(result: Any) -> str:

@@ -79,7 +79,7 @@ def test_runs_of_another_folder(offered):
 
 
 def test_resume_has_the_newest_as_well(offered):
-    assert offered("train", "--resume", "") == ["latest", "pets-one", "pets-two"]
+    assert offered("train", "--resume", "") == ["latest", "auto", "pets-one", "pets-two"]
     assert offered("evaluate", "la") == []
 
 

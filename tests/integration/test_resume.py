@@ -278,6 +278,28 @@ def test_nothing_to_resume(tmp_path):
     assert (done.returncode, "leave out --name" in done.stderr) == (2, True)
 
 
+def test_auto_begins_goes_on_and_is_content_with_a_finished_run(images, whole, tmp_path, monkeypatch):
+    """One command for all starts of a job that a queue begins again."""
+    auto = ["--resume", "auto"]
+    stopped(tmp_path, images, monkeypatch, 1, *auto)
+    again = ["train", "-d", images, *SMALL, "--set", "data.workers=0", "--name", "run", *auto]
+    done = run_here(*again, "--json", cwd=tmp_path)
+    assert (done.returncode, done.json["status"]) == (0, "finished"), done.stderr
+    same(tmp_path / "runs" / "run", whole)
+    before = (tmp_path / "runs" / "run" / "manifest.json").read_bytes()
+    assert run_here(*again, "--json", cwd=tmp_path).json == done.json
+    assert "run is finished: accuracy" in run_here("train", "--name", "run", *auto, cwd=tmp_path).stdout
+    other = run_here(*again, "--seed", "7", cwd=tmp_path)
+    assert (other.returncode, "seed: the run has 42, this command 7" in other.stderr) == (2, True)
+    assert (tmp_path / "runs" / "run" / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("more", [[], ["--name", "run", "--extend", "1"], ["--name", "run", "--dry-run"]])
+def test_auto_needs_a_name_and_nothing_that_contradicts(tmp_path, more):
+    done = run_here("train", "--resume", "auto", *more, cwd=tmp_path)
+    assert (done.returncode, "add --name NAME" in done.stderr) == (2, True)
+
+
 def test_a_finished_run_is_extended_by_one_more_cycle(whole, tmp_path):
     run = shutil.copytree(whole, tmp_path / "runs" / "run")
     done = run_here("train", "--resume", "run", "--extend", "1", "--json", cwd=tmp_path)
