@@ -4,7 +4,7 @@ from pathlib import Path
 
 from imgclf.console import Terminal
 from imgclf.data import digits, named
-from imgclf.errors import UserError
+from imgclf.errors import DataError, UserError
 from imgclf.schema import Config
 
 
@@ -23,6 +23,22 @@ def location(cfg: Config, fetch: Terminal | None = None) -> Path | None:
             named.fetch(cfg, path, fetch)
         return named.place(path)
     return None if path == digits.NAME else Path(path)
+
+
+def need(cfg: Config) -> None:
+    """Refuse a path at which there is nothing; a data set of fastai's may yet be downloaded.
+
+    Raises:
+        DataError: naming the path.
+    """
+    path = location(cfg)
+    if path is not None and not named.is_named(cfg.data.path) and not path.exists():
+        raise missing(path)
+
+
+def missing(path: Path) -> DataError:
+    """What is raised for a path at which there is nothing."""
+    return DataError(f"no such file or folder: {path}", "give the folder with the images: --data PATH")
 
 
 def keep_out(cfg: Config, target: Path, option: str) -> None:

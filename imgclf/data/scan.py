@@ -7,7 +7,7 @@ from pathlib import Path
 from imgclf.console import Terminal
 from imgclf.data import corrections, digits, groups
 from imgclf.data.folders import SPLIT_FOLDERS, are_splits, from_folders, has_class_folders, scan_folders
-from imgclf.data.location import location
+from imgclf.data.location import location, missing
 from imgclf.data.names import scan_names
 from imgclf.data.samples import Samples
 from imgclf.data.tables import scan_table, tables
@@ -28,7 +28,7 @@ def scan(cfg: Config, least_classes: int = 2, terminal: Terminal | None = None) 
         layout = "the embedded digits, one folder per class"
         return _finish(cfg, Samples(root, tuple(from_folders(walk(root)[0])), layout))
     if not path.exists():
-        raise DataError(f"no such file or folder: {path}", "give the folder with the images: --data PATH")
+        raise missing(path)
     found = replace(_finish(cfg, _LAYOUTS[_layout(cfg, path)](cfg, path)), recognised=True)
     if len(found.class_counts) < least_classes:
         raise DataError(_too_few_classes(found), _where_are_the_classes(found))

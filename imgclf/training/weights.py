@@ -34,6 +34,13 @@ class Weights:
         return self.path is not None
 
 
+def need_file(cfg: Config) -> None:
+    """Refuse a ``model.weights`` at which there is no file."""
+    file = cfg.model.weights
+    if file is not None and not Path(file).is_file():
+        raise ModelError(f"model.weights: no such file: {file}", "`imgclf archs` says where published weights are")
+
+
 def resolve(cfg: Config, arch: Arch) -> Weights:
     """Find the weights the configuration asks for.
 
@@ -42,8 +49,7 @@ def resolve(cfg: Config, arch: Arch) -> Weights:
     """
     file, wanted = cfg.model.weights, cfg.model.pretrained
     if file is not None:
-        if not Path(file).is_file():
-            raise ModelError(f"model.weights: no such file: {file}")
+        need_file(cfg)
         return Weights(Path(file), f"weights from {file}")
     if wanted is False:
         return Weights(None, "random weights, as asked (model.pretrained: false)")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from imgclf import __version__, locks, ranks, runs
 from imgclf.config import dump
 from imgclf.console import Terminal, log_to, logger
-from imgclf.data.location import keep_out
+from imgclf.data import location
 from imgclf.errors import Interrupted
 from imgclf.results import phases
 from imgclf.results.multilabel import MultiEvaluation
@@ -86,12 +86,15 @@ def train(
         UserError: of the kind that fits. ``Interrupted`` after a graceful stop: the run folder then holds the best
             model so far, evaluated.
     """
-    from imgclf.training import archs, network, scores
+    from imgclf.training import archs, network, scores, weights
 
     terminal = together.voice(terminal)
     network.check_trust(cfg, trust)
-    scores.metric_names(cfg)  # a typo leaves no run folder behind
-    keep_out(cfg, runs_dir, "--runs-dir")
+    # A typo leaves no run folder behind, whose name would be taken when it is mended.
+    scores.metric_names(cfg)
+    location.need(cfg)
+    weights.need_file(cfg)
+    location.keep_out(cfg, runs_dir, "--runs-dir")
     manifest = {"command": command, "processes": ranks.world(), **environment.facts()}
 
     def create() -> Run:

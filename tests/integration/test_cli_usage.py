@@ -72,6 +72,8 @@ MISTAKES = [
     (["lrfind", "--plot", "curve.xyz"], 2, "curve.xyz"),
     (["data", "check", "-d", "nowhere"], 3, "no such file or folder"),
     (["train", "-d", "digits", "--arch", "resnt18", "--runs-dir", "new"], 2, "Did you mean 'resnet18'?"),
+    (["train", "-d", "nowhere", "--runs-dir", "new"], 3, "no such file or folder"),
+    (["train", "--set", "model.weights=nowhere.pth", "--runs-dir", "new"], 4, "no such file: "),
     (["runs", "show"], 4, "no finished run"),
     (["runs", "show", "nowhere"], 4, "no run 'nowhere'"),
     (["evaluate", "nowhere"], 4, "no run 'nowhere'"),

@@ -37,6 +37,13 @@ def test_below_the_cap_every_class_weighs_the_same_in_sum():
     assert len({round(weights[c] * n, 6) for c, n in counts.items()}) == 1
 
 
+def test_the_note_says_the_ratio_and_nothing_of_it_where_all_are_alike(make_config):
+    uneven = balance.resolve(make_config(), samples(cat=12, dog=2), ["cat", "dog"]).note
+    assert uneven.startswith("balance: none; 'cat' has 12 training images, 'dog' 2: 6.0 to 1. Rare")
+    even = balance.resolve(make_config(), samples(cat=7, dog=7), ["cat", "dog"]).note
+    assert even == "balance: every class has 7 training images"
+
+
 def test_positive_weights_are_negatives_to_positives():
     assert positive_weights({"often": 80, "half": 50, "rare": 20, "once": 1, "never": 0}, 100) == {
         "often": 1.0, "half": 1.0, "rare": 4.0, "once": CAP, "never": CAP,
