@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgclf import ranks
 from imgclf.console import Terminal
+from imgclf.cores import cores
 from imgclf.errors import EXIT_BUG, EXIT_DONE, ProcessLost
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _process(rank: int, processes: int, port: int, arguments: list[str]) -> None
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C reaches the first command alone, which passes it on once
     os.environ.update(variables(rank, processes, port))
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     # The loaders' workers start as they do outside: spawned as this process was, they would import torch every epoch.
     multiprocessing.set_start_method(None, force=True)
     from imgclf.cli.app import main

@@ -1,6 +1,5 @@
 """From a data set to fastai ``DataLoaders``: one ``DataBlock``, with presizing."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from fastai.vision.all import (
 )
 
 from imgclf import ranks
+from imgclf.cores import cores
 from imgclf.data import balance, channels, image_cache, shared_memory
 from imgclf.data.balance import Balance
 from imgclf.data.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
@@ -230,7 +230,7 @@ def _workers(cfg: Config, preprocess: Preprocess, batch: int) -> tuple[int, str]
     chosen = cfg.data.workers
     if chosen != "auto":
         return chosen, shared_memory.warning(chosen, batch)
-    wanted = 0 if preprocess.size <= TINY_PIXELS else min(MAX_WORKERS, os.cpu_count() or 1)
+    wanted = 0 if preprocess.size <= TINY_PIXELS else min(MAX_WORKERS, cores())
     return shared_memory.afford(wanted, batch)
 
 

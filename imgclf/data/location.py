@@ -8,11 +8,12 @@ from imgclf.errors import DataError, UserError
 from imgclf.schema import Config
 
 
-def location(cfg: Config, fetch: Terminal | None = None) -> Path | None:
+def location(cfg: Config, fetch: Terminal | None = None, needed: bool = False) -> Path | None:
     """The configured file or folder; None: the embedded digits.
 
     Args:
         fetch: Download a data set named ``fastai:`` that is not there yet, and say so here; None: only name the place.
+        needed: Refuse a path at which there is nothing, but for one of ``fastai:``, which may yet be downloaded.
 
     Raises:
         ConfigError, DataError: if it cannot be fetched; for ``fastai:`` and a name that fastai does not know.
@@ -22,18 +23,11 @@ def location(cfg: Config, fetch: Terminal | None = None) -> Path | None:
         if fetch is not None:
             named.fetch(cfg, path, fetch)
         return named.place(path)
-    return None if path == digits.NAME else Path(path)
-
-
-def need(cfg: Config) -> None:
-    """Refuse a path at which there is nothing; a data set of fastai's may yet be downloaded.
-
-    Raises:
-        DataError: naming the path.
-    """
-    path = location(cfg)
-    if path is not None and not named.is_named(cfg.data.path) and not path.exists():
-        raise missing(path)
+    if path == digits.NAME:
+        return None
+    if needed and not Path(path).exists():
+        raise missing(Path(path))
+    return Path(path)
 
 
 def missing(path: Path) -> DataError:

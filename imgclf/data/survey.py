@@ -1,13 +1,13 @@
 """Look at all files: from the cache where nothing has changed, else decoded, many at a time."""
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from imgclf.cores import cores
 from imgclf.data.inspection import FileCheck, inspect_file, pixel_hash
 from imgclf.data.samples import Sample
 from imgclf.data.scan_cache import ScanCache, Stamp, stamp
@@ -79,4 +79,4 @@ def pixel_hashes(root: Path, checks: Sequence[FileCheck]) -> list[FileCheck]:
 
 def _pool() -> ThreadPoolExecutor:
     # Threads are enough: Pillow's decoders and hashlib release the interpreter lock (docs/data.md has the figures).
-    return ThreadPoolExecutor(max_workers=min(MAX_THREADS, os.cpu_count() or 1))
+    return ThreadPoolExecutor(max_workers=min(MAX_THREADS, cores()))

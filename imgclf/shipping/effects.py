@@ -1,6 +1,5 @@
 """What an export costs and gains beside the model it came from: accuracy with its interval, and time."""
 
-import os
 from collections.abc import Callable, Sequence
 from statistics import median
 from time import perf_counter
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from imgclf.cores import cores
 from imgclf.results import metrics, thresholds
 
 BATCHES = (1, 32)
@@ -54,7 +54,7 @@ def latency(run: Callable[[np.ndarray], np.ndarray], side: int) -> dict[str, Any
     """
     pixels = np.random.default_rng(0).integers(0, 256, (max(BATCHES), side, side, 3), dtype=np.uint8)
     found: dict[str, Any] = {f"batch_{n}": round(_median_ms(run, pixels[:n]), 3) for n in BATCHES}
-    return {**found, "side": side, "device": "cpu", "cores": os.cpu_count()}
+    return {**found, "side": side, "device": "cpu", "cores": cores()}
 
 
 def _median_ms(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> float:

@@ -3,7 +3,6 @@
 Neither fastai nor, for an ONNX file, torch is imported.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from imgclf import runs
+from imgclf.cores import cores
 from imgclf.data.images import MAX_PIXELS, Preprocess, decode
 from imgclf.errors import ModelError, UserError, first_line
 from imgclf.results import unlike
@@ -122,7 +122,7 @@ class Predictor:
             answers = self.predict(paths, batch_size, workers, full_decode)
             yield from (answer.withheld_below(least) for answer in answers)
             return
-        workers = workers or min(8, os.cpu_count() or 1)
+        workers = workers or min(8, cores())
         waiting = (Path(path) if isinstance(path, str) else path for path in paths)
         with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
             ahead = deque(pool.submit(self._read, p, full_decode) for p in islice(waiting, 2 * batch_size))

@@ -1,10 +1,10 @@
 """Where and in which precision to compute."""
 
-import os
 from dataclasses import dataclass, replace
 from typing import Any
 
 from imgclf import ranks
+from imgclf.cores import cores
 from imgclf.errors import UserError
 from imgclf.schema import Config
 from imgclf.training import quicker
@@ -120,7 +120,7 @@ def processes(cfg: Config) -> int:
     if device == "cuda" or (device == "auto" and n_cuda):
         n, what = n_cuda, "CUDA devices"
     else:
-        n, what = os.cpu_count() or 1, "processor cores, and no CUDA device" if device == "auto" else "processor cores"
+        n, what = cores(), "processor cores, and no CUDA device" if device == "auto" else "processor cores"
     if wanted > n:
         raise UserError(
             f"train.devices: {wanted}, but this machine has {n} {what}",

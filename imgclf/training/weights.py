@@ -34,11 +34,16 @@ class Weights:
         return self.path is not None
 
 
-def need_file(cfg: Config) -> None:
-    """Refuse a ``model.weights`` at which there is no file."""
+def given(cfg: Config) -> Path | None:
+    """The file that ``model.weights`` names, if it names one.
+
+    Raises:
+        ModelError: if there is none of that name.
+    """
     file = cfg.model.weights
     if file is not None and not Path(file).is_file():
         raise ModelError(f"model.weights: no such file: {file}", "`imgclf archs` says where published weights are")
+    return None if file is None else Path(file)
 
 
 def resolve(cfg: Config, arch: Arch) -> Weights:
@@ -47,10 +52,9 @@ def resolve(cfg: Config, arch: Arch) -> Weights:
     Raises:
         ModelError: if they are wanted and cannot be had; the message names the file, its URL and the ways out.
     """
-    file, wanted = cfg.model.weights, cfg.model.pretrained
+    file, wanted = given(cfg), cfg.model.pretrained
     if file is not None:
-        need_file(cfg)
-        return Weights(Path(file), f"weights from {file}")
+        return Weights(file, f"weights from {file}")
     if wanted is False:
         return Weights(None, "random weights, as asked (model.pretrained: false)")
     cached = cache_path(arch)

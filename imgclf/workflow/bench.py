@@ -1,7 +1,6 @@
 """How fast the user's own data and machine are, where the time of a training step goes, and what to change."""
 
 import math
-import os
 import statistics
 import time
 from dataclasses import asdict, dataclass
@@ -9,6 +8,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from imgclf.console import Terminal
+from imgclf.cores import cores
 from imgclf.errors import ConfigError
 from imgclf.schema import Config
 from imgclf.workflow.advice import Advice, Measured, advise, verdict
@@ -153,7 +153,7 @@ def _circumstances(s: Any) -> dict[str, Any]:
     kind = type(opener.cache.store).__name__.lower() if opener.cache else "none"
     return {
         "batch_size": s.loaders.batch_size, "n_train": len(s.data.dataset.train), "workers": s.loaders.workers,
-        "cores": os.cpu_count() or 1, "threads": torch.get_num_threads(), "device": s.hardware.device.type,
+        "cores": cores(), "threads": torch.get_num_threads(), "device": s.hardware.device.type,
         "precision": s.hardware.precision, "engine": "fused" if opener.forms[0].average else "fastai", "cache": kind,
         "arch": s.arch.name, "size": size, "quicker": quicker.faster(s.hardware.device) if slow else None,
     }  # fmt: skip

@@ -1,10 +1,10 @@
 """What works on this machine, found by trying."""
 
-import os
 from importlib.util import find_spec
 from itertools import product
 from typing import Any
 
+from imgclf.cores import cores
 from imgclf.data import shared_memory
 from imgclf.data.cache import cache_folder
 from imgclf.errors import first_line
@@ -39,7 +39,7 @@ def examine() -> dict[str, Any]:
     return {
         "versions": facts["versions"],
         "platform": facts["platform"],
-        "processors": os.cpu_count(),
+        "processors": cores(),
         "devices": devices,
         "precision: auto": {name: _precision(name) for name in (device.split()[0] for device in devices)},
         "training steps": steps([device.split()[0] for device in devices]),

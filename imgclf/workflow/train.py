@@ -92,8 +92,8 @@ def train(
     network.check_trust(cfg, trust)
     # A typo leaves no run folder behind, whose name would be taken when it is mended.
     scores.metric_names(cfg)
-    location.need(cfg)
-    weights.need_file(cfg)
+    location.location(cfg, needed=True)
+    weights.given(cfg)
     location.keep_out(cfg, runs_dir, "--runs-dir")
     manifest = {"command": command, "processes": ranks.world(), **environment.facts()}
 

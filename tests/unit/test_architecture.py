@@ -20,7 +20,19 @@ MODULES = {
     ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
     for p in sorted(PACKAGE.rglob("*.py"))
 }
-GROUND = ("errors", "foreign", "schema", "config", "runs", "console", "locks", "randomness", "ranks", "starter")
+GROUND = (
+    "errors",
+    "foreign",
+    "schema",
+    "config",
+    "runs",
+    "console",
+    "locks",
+    "randomness",
+    "ranks",
+    "cores",
+    "starter",
+)
 # Room -> the rooms it may import from, besides itself and the ground floor.
 ROOMS = {
     "data": set(),

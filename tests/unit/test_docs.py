@@ -20,7 +20,7 @@ from support import ROOT, need_openvino
 from imgclf import runs
 from imgclf.schema import leaves
 
-DOCS = sorted(ROOT.glob("docs/*.md"))
+DOCS = sorted(ROOT.glob("docs/**/*.md"))
 PAGES = [ROOT / "README.md", *DOCS]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
@@ -135,7 +135,7 @@ def test_links_lead_somewhere(page, link):
 
 def command_lines(page) -> list[str]:
     """The lines of a page's shell blocks that call imgclf."""
-    lines = [line for body in blocks(page, "bash", "console", "sh") for line in body.splitlines()]
+    lines = [line for body in blocks(page, "bash", "console", "sh") for line in body.replace("\\\n", " ").splitlines()]
     return [line.removeprefix("$ ") for line in lines if re.match(r"(\$ )?imgclf ", line)]
 
 

@@ -28,7 +28,7 @@ def test_the_variables_of_torchrun_say_which_process_this_is(second):
 
 
 def test_more_processes_than_devices_are_refused(make_config, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(devices, "cores", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert devices.processes(make_config(**{"train.devices": 2, "train.device": "cpu"})) == 2
     with pytest.raises(UserError, match=r"train.devices: 3, but this machine has 2 processor cores"):
@@ -53,7 +53,7 @@ def test_each_process_has_the_gpu_of_its_number(make_config, monkeypatch, second
 
 def test_without_accelerate_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("imgclf.workflow.together.find_spec", lambda name: None)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(devices, "cores", lambda: 2)
     done = run_here("train", "--devices", "2", "--device", "cpu", cwd=tmp_path)
     assert (done.returncode, "imgclf[distributed]" in done.stderr) == (2, True)
     assert not (tmp_path / "runs").exists()
@@ -83,3 +83,16 @@ def test_too_few_images_for_so_many_processes():
     assert choose_batch_size("auto", 2000, 4)[0] == 32  # 15 steps of 4 x 32
     with pytest.raises(DataError, match="7 training images are too few for 4 processes"):
         choose_batch_size(8, 7, 4)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux gives a process some of the cores")
+def test_cores_are_those_the_process_may_use():
+    from imgclf.cores import cores
+
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert cores() == len(allowed)

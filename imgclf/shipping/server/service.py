@@ -1,7 +1,6 @@
 """From uploaded bytes to the answers' rows: decoded in threads, predicted in common batches, within limits."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from imgclf.cores import cores
 from imgclf.shipping.inference import Predictor, reason
 from imgclf.shipping.prediction import Prediction
 from imgclf.shipping.server.batching import Batcher
@@ -41,7 +41,7 @@ class Service:
 
     def __post_init__(self) -> None:
         """Start the threads."""
-        workers = self.workers or min(MOST_WORKERS, os.cpu_count() or 1)
+        workers = self.workers or min(MOST_WORKERS, cores())
         self._alone = threading.Lock()  # images of 50 million pixels take a gigabyte each: one after another
         self._decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
         self.batcher: Batcher[np.ndarray, Prediction] = Batcher(self._answers, self.batch_size)

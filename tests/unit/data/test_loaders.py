@@ -1,6 +1,5 @@
 """Loaders: no batch of none or one, the right workers, and the same seed gives the same batches."""
 
-import os
 import pickle
 from multiprocessing.reduction import ForkingPickler
 
@@ -153,7 +152,7 @@ def test_reseeding_gives_the_same_order_whatever_happened_before(dataset, build)
 def test_workers_are_one_a_core_up_to_eight_and_none_for_tiny_images(
     make_config, monkeypatch, workers, size, cores, expected
 ):
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(loaders, "cores", lambda: cores)
     cfg = make_config("/data", **{"data.workers": workers})
     assert loaders._workers(cfg, Preprocess(size), batch=1) == (expected, "")
 

@@ -21,7 +21,7 @@ def test_no_more_workers_than_there_is_room_for(room, workers, monkeypatch):
 
 def test_what_the_user_asked_for_stays_and_is_warned_about(make_config, monkeypatch):
     monkeypatch.setattr(shared_memory, "free", lambda: 64 * MB)
-    monkeypatch.setattr(loaders.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(loaders, "cores", lambda: 4)
     found, note = loaders._workers(make_config(**{"data.workers": 4}), Preprocess(224), 40 * MB)
     assert found == 4
     assert "data.workers: 4 may need 360 MB of shared memory" in note
