@@ -7,6 +7,7 @@ one, so that a call from a notebook or a test prints nothing.
 import json
 import logging
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook
+from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from imgclf.errors import UserError
 
 PIPE_WIDTH = 10_000
+# What moves a terminal's cursor, renames its window or turns the direction of what follows.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 logger = logging.getLogger("imgclf")
 logger.addHandler(logging.NullHandler())  # without a run's log file, Python would print warnings a second time
@@ -99,7 +104,35 @@ class Terminal:
 
 def _console(stream: TextIO, **options: Any) -> Console:
     """A console as wide as the terminal; a row on a pipe or in a file stays one line, as `grep` needs it."""
-    return Console(file=stream, highlight=False, width=None if stream.isatty() else PIPE_WIDTH, **options)
+    made = Console(file=stream, highlight=False, width=None if stream.isatty() else PIPE_WIDTH, **options)
+    made.push_render_hook(Harmless())
+    return made
+
+
+class Harmless(RenderHook):
+    """Shows control characters instead of sending them: names of files and classes may come from anywhere."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [Shown(renderable) for renderable in renderables]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What rich renders, control characters in its text as ``\\x1b``; rich's own, which it keeps apart, stay."""
+
+    inner: ConsoleRenderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for text, style, control in console.render(self.inner, options):
+            yield Segment(text if control else visible(text), style, control)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self.inner)
+
+
+def visible(text: str) -> str:
+    """The text with its control characters but tabs and line ends written out."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:

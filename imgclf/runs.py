@@ -99,14 +99,9 @@ class Run:
         Raises:
             ModelError: if the folder has no readable manifest.
         """
-        path = self.file(MANIFEST)
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as e:
-            raise ModelError(f"{self.path} is not a run folder: {MANIFEST} cannot be read ({e})") from e
-        if not isinstance(data, dict) or "status" not in data:
-            raise ModelError(f"{path} is not a run's manifest: it has no 'status'")
-        return data
+        from imgclf import shapes
+
+        return shapes.read(self.file(MANIFEST), shapes.Manifest, f"is {self.path} a run folder, and whole?")
 
     def update_manifest(self, **values: Any) -> None:
         """Set some of the manifest's values; of several processes the first does."""

@@ -9,6 +9,7 @@ import numpy as np
 from imgclf.results.plots import BLUE, CYCLE, GREY, figure_of, save_figure
 
 DIV_FINAL = 1e5  # of both, where nothing else is asked for: the last rate is the highest by this
+MOST_POINTS = 5_000_000  # of a plot: of no real plan, but a damaged one may speak of any number of steps
 MOST_LINES = 4  # layer groups drawn; of more, evenly chosen ones
 
 
@@ -46,9 +47,11 @@ def rates(plan: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def schedule_plot(plan: dict[str, Any], path: Path) -> Path | None:
-    """The rate of each layer group over the steps of all phases; None where nothing is trained in steps."""
+    """The rate of each layer group over the steps of all phases; None where nothing is trained in steps, or too much."""
     from matplotlib.ticker import MaxNLocator
 
+    if sum(phase["steps"] * len(phase["lrs"]) for phase in plan["phases"]) > MOST_POINTS:
+        return None
     lrs, begins = rates(plan)
     if not len(lrs):
         return None

@@ -21,7 +21,7 @@ def number(value: Any, digits: int = 3) -> str:
     """A figure with ``digits`` decimals, a dash where there is none."""
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return "–" if value in (None, "") else str(value)
     return f"{found:.{digits}f}" if isfinite(found) else "–"
 

@@ -119,7 +119,7 @@ def training_columns(rows: Sequence[dict[str, Any]]) -> dict[str, Callable[[dict
         "n_train": ("trained on", lambda row: f"{row['n_train']:,}"),
         "weight": ("weight", lambda row: f"{row['weight']:.2f}"),
     }
-    return {name: show for key, (name, show) in known.items() if rows and key in rows[0]}
+    return {name: show for key, (name, show) in known.items() if rows and all(key in r for r in rows)}
 
 
 def _labels(rows: list[dict[str, Any]]) -> RenderableType:

@@ -66,7 +66,7 @@ def _views(predictor: Predictor | None, path: Path, row: dict[str, Any]) -> list
         image = predictor.preprocess.load(path)
     except (OSError, ValueError, SyntaxError, MemoryError):  # gone or damaged since: the table has its row
         return []
-    wanted = _wanted(row)
+    wanted = [name for name in _wanted(row) if name in predictor.classes]
     # No label and none given: there is no class to ask about.
     maps = heatmaps(predictor, image, [predictor.classes.index(name) for name in wanted]) if wanted else ()
     shown = [("what it sees", Thumbnail(_jpeg(image), about))]

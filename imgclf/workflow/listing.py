@@ -13,7 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from imgclf import runs
 from imgclf.console import finite
-from imgclf.errors import UserError, did_you_mean
+from imgclf.errors import ModelError, UserError, did_you_mean
 from imgclf.runs import Run
 from imgclf.schema import flat
 
@@ -114,11 +114,27 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list
 
 def valid_losses(run: Run) -> list[float | None]:
     """The validation loss of each epoch over all phases; None where it was no number."""
+    try:
+        return [_number(row.get("valid_loss")) for row in history_rows(run)]
+    except ModelError:  # a damaged file must not hide the other runs
+        return []
+
+
+def history_rows(run: Run) -> list[dict[str, str]]:
+    """The rows of ``history.csv`` as text; none where it is missing.
+
+    Raises:
+        ModelError: if it cannot be read.
+    """
     path = run.file(runs.HISTORY)
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return [_number(row.get("valid_loss")) for row in csv.DictReader(stream)]
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream, restval=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise ModelError(f"cannot read the history {path}: {e}", "restore the file, or remove it") from e
+    return [{name: text for name, text in row.items() if name is not None} for row in rows]
 
 
 def _number(text: str | None) -> float | None:

@@ -1,7 +1,6 @@
 """The report of a run, made of what is in its folder: at the end of a training, and again whenever asked for."""
 
 import csv
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from imgclf import runs
 from imgclf.console import Terminal
 from imgclf.data import changes, split
 from imgclf.errors import ModelError
-from imgclf.results import abstention, answers, cycle, phases
+from imgclf.results import abstention, answers, cycle, phases, shape
 from imgclf.results.answers import Answer
 from imgclf.results.report import write_report
 from imgclf.results.sections.content import Content
@@ -109,30 +108,15 @@ class _Kept:
         return cls(
             run.manifest(),
             history(run),
-            _evaluation(judged) if judged.is_file() else None,
+            shape.read(judged) if judged.is_file() else None,
             answers.read_csv(given) if given.is_file() else {},
             {part: sum(s.split == part for s in samples) for part in changes.NAMES},
         )
 
 
-def _evaluation(path: Path) -> dict[str, Any]:
-    hint = "train again, or restore the file"
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise ModelError(f"cannot read the figures {path}: {e}", hint) from e
-    if not isinstance(found, dict) or not {"n", "accuracy", "per_class", "top_losses"} <= found.keys():
-        raise ModelError(f"cannot read the figures {path}: they are no report of an evaluation", hint)
-    return found
-
-
 def history(run: Run) -> list[dict[str, Any]]:
     """The rows of ``history.csv`` with numbers for what are numbers."""
-    path = run.file(runs.HISTORY)
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(stream)]
+    return [{key: _value(text) for key, text in row.items()} for row in listing.history_rows(run)]
 
 
 def _value(text: str) -> Any:

@@ -26,6 +26,7 @@ GROUND = (
     "schema",
     "config",
     "runs",
+    "shapes",
     "console",
     "locks",
     "randomness",

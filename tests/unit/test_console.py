@@ -14,7 +14,7 @@ from rich.console import Console
 
 from imgclf import console
 from imgclf.console import Terminal, cell, finite, table
-from imgclf.errors import DataError
+from imgclf.errors import DataError, UserError
 
 
 def test_notes_warnings_and_tables_go_to_stderr(capsys):
@@ -176,3 +176,18 @@ def test_without_a_log_file_nothing_is_printed_a_second_time(capsys):
     Terminal(quiet=True).warn("once")
     assert capsys.readouterr().err == ""
     assert any(isinstance(h, logging.NullHandler) for h in console.logger.handlers)
+
+
+def test_control_characters_in_names_are_shown_and_not_sent(capsys):
+    evil = "cat\x1b]0;pwned\x07\x1b[2J\x9b31m\u202etxt.exe\rdog"
+    terminal = Terminal()
+    terminal.note(evil)
+    terminal.warn(evil)
+    terminal.error(UserError(evil, evil))
+    terminal.show(table(evil, [evil], [[evil]]))
+    terminal.result({}, table(None, ["a"], [[evil]]))
+    terminal.result({}, evil)
+    out, err = capsys.readouterr()
+    for text in (out, err):
+        assert "\\x1b]0;pwned" in text and "\\u202e" in text
+        assert not set(text) & set("\x1b\x07\x9b\u202e\r")

@@ -208,7 +208,7 @@ def test_a_damaged_run_does_not_hide_the_others(tmp_path, make_run):
 
 
 def test_a_folder_that_is_no_run_is_said(tmp_path):
-    with pytest.raises(ModelError, match="not a run folder"):
+    with pytest.raises(ModelError, match="cannot be read"):
         runs.Run(tmp_path).manifest()
 
 
