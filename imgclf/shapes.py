@@ -1,6 +1,6 @@
 """What the JSON files of a run hold, as far as it is read again: a run folder may be damaged, or come from anywhere.
 
-Other keys may be there, and most of these may be missing, as in files of an earlier version. The writers do not need this.
+Other keys may be there, and most of these may be missing, as in files of an earlier version.
 """
 
 import json

@@ -47,7 +47,7 @@ def rates(plan: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def schedule_plot(plan: dict[str, Any], path: Path) -> Path | None:
-    """The rate of each layer group over the steps of all phases; None where nothing is trained in steps, or too much."""
+    """The rate of each layer group over all steps; None where there are none, or more than any training has."""
     from matplotlib.ticker import MaxNLocator
 
     if sum(phase["steps"] * len(phase["lrs"]) for phase in plan["phases"]) > MOST_POINTS:

@@ -1,16 +1,15 @@
-"""What ``eval/report.json`` holds, as far as reports show it: it is read again from folders that may come from anywhere."""
+"""What ``eval/report.json`` holds, as far as reports show it: a run folder may be damaged, or come from anywhere."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 from typing_extensions import Required, TypedDict
 
 from imgclf import shapes
 from imgclf.shapes import Count, Interval, Number, Share, Words
 
 Maybe = Number | None
-Filled = Annotated[str, Field(min_length=1)]
 
 
 class Measured(Interval):
@@ -68,7 +67,7 @@ class Reached(TypedDict, total=False):
 class Paired(TypedDict):
     """The model against a probe."""
 
-    sentence: Filled
+    sentence: str
 
 
 class Probe(TypedDict, total=False):

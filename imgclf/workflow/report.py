@@ -1,6 +1,5 @@
 """The report of a run, made of what is in its folder: at the end of a training, and again whenever asked for."""
 
-import csv
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass

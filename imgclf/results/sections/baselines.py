@@ -37,7 +37,7 @@ def section(content: Content) -> str:
         f"probes are fitted to {probe['n_train']:,} training images{part}, in {probe['seconds']:.0f} s."
     )
     sentence = probe["paired"]["sentence"]
-    words = html.paragraph(f"{sentence[0].upper()}{sentence[1:]}.") + html.paragraph(how)
+    words = html.paragraph(f"{sentence[:1].upper()}{sentence[1:]}.") + html.paragraph(how)
     return html.section("What it has to beat", html.table(columns, rows, set(range(1, 5))) + words)
 
 

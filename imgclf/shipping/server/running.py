@@ -20,9 +20,8 @@ class Announced(Server):
     """Calls ``started`` once it answers."""
 
     def __init__(self, app: Starlette, limits: Limits, started: Callable[[], None]) -> None:
-        logging.getLogger("uvicorn.error").setLevel(
-            logging.ERROR
-        )  # a request that is not HTTP is its sender's business
+        for name in ("uvicorn.error", "python_multipart"):  # a request that is no HTTP or form is its sender's business
+            logging.getLogger(name).setLevel(logging.ERROR)
         super().__init__(
             Config(
                 app, http=guarded(limits), ws="none", loop="asyncio", lifespan="on", log_config=None, access_log=False,
