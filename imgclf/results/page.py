@@ -1,5 +1,6 @@
 """The frame of every page made here: one file, nothing fetched, for phones and the dark too."""
 
+import re
 from pathlib import Path
 from string import Template
 
@@ -76,7 +77,7 @@ pre { background: var(--card); padding: .75rem 1rem; border-radius: .5rem; white
 
 
 def write_page(path: Path, title: str, body: str, style: str = "", script: str = "") -> Path:
-    """Write a page.
+    """Write a page; the user's home folder, which often bears a name, stands in it as ``~``.
 
     Args:
         title: Any text.
@@ -85,4 +86,14 @@ def write_page(path: Path, title: str, body: str, style: str = "", script: str =
         script: The SHA-256, in base64, of the one script that may run; "": none may.
     """
     allowed = f"; script-src 'sha256-{script}'" if script else ""
-    return write_text(path, PAGE.substitute(title=text(title), style=STYLE + style, body=body, script=allowed))
+    page = PAGE.substitute(title=text(title), style=STYLE + style, body=body, script=allowed)
+    return write_text(path, without_home(page, str(Path.home())))
+
+
+def without_home(page: str, home: str) -> str:
+    """The page with ``home`` as ``~``, before a quotation mark that begins there, as a shell wants it."""
+    if home == Path(home).anchor:
+        return page
+    quote = re.escape(text("'"))
+    whole = rf"(?<![\w.~/\\-])({quote})?{re.escape(text(home))}(?:([/\\])|(?![\w.-]))"
+    return re.sub(whole, lambda m: f"~{m[2] or ''}{m[1] or ''}", page)

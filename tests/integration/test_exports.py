@@ -15,7 +15,7 @@ import pytest
 import torch
 from fastai.vision.learner import create_head
 from PIL import Image
-from support import need_openvino, run_here
+from support import need_openvino, run_here, traces
 from torch import nn
 from torchvision.models import resnet18
 
@@ -102,6 +102,7 @@ def test_every_format_gives_the_models_answers(model, photos, tmp_path, fmt):
     assert verify.verify_golden(file)["passed"]
     weights = ["model.bin"] if fmt == "openvino" else []
     assert sorted(p.name for p in file.parent.iterdir()) == [*weights, file.name, f"{file.name}.json"]
+    assert traces(file.parent) == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import shapes
 from PIL import Image
-from support import ROOT, run_command, run_here
+from support import ROOT, run_command, run_here, traces
 
 FAST = [
     *("-a", "resnet18", "--size", "32", "--presize", "40", "-b", "12", "--lr", "0.003"),
@@ -52,6 +52,15 @@ def run(trained, work) -> Path:
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def test_what_leaves_the_run_folder_says_nothing_of_the_machine(run, tmp_path):
+    for name in ("model.safetensors", "model.json", "MODEL_CARD.md", "history.csv"):
+        shutil.copy(run / name, tmp_path)
+    shutil.copytree(run / "plots", tmp_path / "plots")
+    assert traces(tmp_path) == []
+    shutil.copy(run / "manifest.json", tmp_path)
+    assert any(said.startswith("manifest.json") for said in traces(tmp_path))  # there a trace is found
 
 
 def test_the_result_is_the_contract(trained):

@@ -266,3 +266,25 @@ def test_a_sheet_has_a_row_for_each_image(tmp_path, pictures):
         assert made.size == (3 * 90 + 2 * GAP, 2 * (90 + GAP + LINE))
         below = np.asarray(made.convert("RGB"))[LINE : LINE + 90, 90 + GAP : 180 + GAP]
     assert np.abs(below.astype(int) - np.asarray(pictures.picture(90, 90, 1))).mean() < 12
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("imgclf train -d /home/ann/photos", "imgclf train -d ~/photos"),
+        ("train -c '/home/ann/my runs/c.yaml'", "train -c ~/'my runs/c.yaml'"),
+        ("weights from /home/ann/w.pth, /home/ann", "weights from ~/w.pth, ~"),
+        ("/home/anna/x /srv/home/ann/x /home/ann.bak", "/home/anna/x /srv/home/ann/x /home/ann.bak"),
+    ],
+)
+def test_the_users_home_is_not_named(report, monkeypatch, said, shown):
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("USERPROFILE", "/home/ann")
+    words = Page(report(command=said, facts=[("data", said)])).words
+    assert words.count(shown) == 2
+
+
+def test_a_home_that_is_everything_hides_nothing(report, monkeypatch):
+    monkeypatch.setenv("HOME", "/")
+    monkeypatch.setenv("USERPROFILE", "/")
+    assert "train -d /x/y" in Page(report(command="train -d /x/y")).words

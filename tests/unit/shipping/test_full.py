@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from support import ROOT, noise, picture
+from support import ROOT, noise, picture, traces
 
 from imgclf.data.images import Preprocess
 from imgclf.errors import ExportError, ModelError
@@ -71,3 +71,7 @@ def test_predict_takes_it_as_any_other(made, photos):
     assert (there.classes, there.thresholds, there.format) == (here.classes, here.thresholds, "onnx")
     for ours, its in zip(here.predict(photos), there.predict(photos), strict=True):
         np.testing.assert_allclose(its.probs, ours.probs, atol=1e-5)
+
+
+def test_it_says_nothing_of_the_machine(made):
+    assert traces(made[1].parent) == []

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from support import traces
 
 from imgclf.errors import ExportError
 from imgclf.shipping import exporters, inference, verify
@@ -36,6 +37,10 @@ def test_smaller_files_give_nearly_the_same_answers(made, model, photos, fmt, sh
     predictor = inference.load(file)
     found = predictor.probs(np.stack([predictor.preprocess.load(path) for path in photos[:3]]))
     np.testing.assert_allclose(found, expected, atol=1e-5)  # the file's own answers, not the model's
+
+
+def test_they_say_nothing_of_the_machine(made):
+    assert traces(made["onnx"].parent) == []
 
 
 @pytest.mark.parametrize("fmt", exporters.SMALLER)
