@@ -126,11 +126,18 @@ def tests() -> str:
 
 
 def audit() -> str:
-    """Known weaknesses of the installed packages, where pip-audit is installed."""
+    """Known weaknesses of the installed packages, where pip-audit is installed and what it asks can be reached."""
     if shutil.which("pip-audit") is None:
         raise LeftOut("pip-audit is not installed")
-    run("pip-audit", "--local", "--skip-editable", "--progress-spinner", "off")
-    return "pip-audit knows of nothing"
+    said = run("pip-audit", "--local", "--skip-editable", "--progress-spinner", "off", "--format", "json")
+    known = [
+        package for package in json.loads(said)["dependencies"] if "editable" not in package.get("skip_reason", "")
+    ]
+    # Where it reaches no service, or another index than PyPI, it skips every package and knows of nothing in them.
+    skipped = [package["name"] for package in known if "skip_reason" in package]
+    if skipped:
+        raise LeftOut(f"pip-audit could not look up {len(skipped)} of {len(known)} packages, such as {skipped[0]}")
+    return f"pip-audit knows of nothing in {len(known)} packages"
 
 
 # -- What is given away ---------------------------------------------------------------------------------------------

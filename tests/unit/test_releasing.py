@@ -1,5 +1,7 @@
 """What scripts/release_check says of a checkout."""
 
+import json
+
 import pytest
 
 from scripts import releasing
@@ -66,3 +68,14 @@ def test_an_unknown_check_is_refused():
     with pytest.raises(SystemExit) as end:
         releasing.main(["sings"])
     assert end.value.code == 2
+
+
+def test_an_audit_that_could_look_nothing_up_has_not_passed(monkeypatch):
+    known = [{"name": "imgclf", "skip_reason": "distribution marked as editable"}, {"name": "pillow", "vulns": []}]
+    missing = {"name": "torch", "skip_reason": "Dependency not found on PyPI and could not be audited: torch"}
+    monkeypatch.setattr(releasing.shutil, "which", lambda name: name)
+    monkeypatch.setattr(releasing, "run", lambda *command: json.dumps({"dependencies": known}))
+    assert releasing.audit() == "pip-audit knows of nothing in 1 packages"
+    monkeypatch.setattr(releasing, "run", lambda *command: json.dumps({"dependencies": [*known, missing]}))
+    with pytest.raises(releasing.LeftOut, match="1 of 2 packages, such as torch"):
+        releasing.audit()
