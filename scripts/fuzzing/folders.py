@@ -62,6 +62,8 @@ FORBIDDEN = set("\x1b\x07\x08\x9b\u202e")
 
 def run_folder(case: Case) -> None:
     """A run folder whose files are not what they should be: listed, shown, reported and compared."""
+    import matplotlib.font_manager  # noqa: F401 - writes its cache when it is imported first
+
     from imgclf import runs
     from imgclf.cli.run_view import rows
     from imgclf.console import table

@@ -122,7 +122,7 @@ def test_nothing_matching_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("content", [b"", b"half a file", b"\x80\x02" + b"x" * 100])
+@pytest.mark.parametrize("content", [b"", b"half a file", b"\x80\x02" + b"x" * 100, b"\x80\x02."])
 def test_a_damaged_file_is_an_error(content, suffix, tmp_path):
     path = tmp_path / f"w{suffix}"
     path.write_bytes(content)
