@@ -94,7 +94,7 @@ def _note(kind: str, counts: dict[str, int], weights: dict[str, float]) -> str:
     least, most = min(counts, key=lambda c: counts[c]), max(counts, key=lambda c: counts[c])
     ratio = imbalance(counts)
     if ratio == 1 and not weights:
-        return f"balance: every class has {counts[most]:,} training images"
+        return f"balance: every class has {counts[most]:,} training image" + "s" * (counts[most] != 1)
     text = (
         f"balance: {kind}; '{most}' has {counts[most]:,} training images, '{least}' {counts[least]:,}: {ratio:.1f} to 1"
     )

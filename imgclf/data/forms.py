@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from imgclf.data.images import Preprocess, decode, draft_size
+from imgclf.data.images import GreyRange, Preprocess, decode, draft_size
 
 SCALES = (8, 4, 2, 1)  # by which Pillow lets the JPEG decoder shrink
 
@@ -34,9 +34,10 @@ class Detail:
 
     at_least: int
     average: bool
+    grey_range: GreyRange | None = None
 
     def make(self, path: Path) -> Image.Image:
-        image = decode(path, self.at_least)
+        image = decode(path, self.at_least, self.grey_range)
         by = min(image.size) // self.at_least
         return image.reduce(by) if self.average and by > 1 else image
 
@@ -63,14 +64,15 @@ class Fitted:
 
     size: int
     rule: str
+    grey_range: GreyRange | None = None
 
     @classmethod
     def of(cls, preprocess: Preprocess) -> "Fitted":
-        return cls(preprocess.size, preprocess.resize)
+        return cls(preprocess.size, preprocess.resize, preprocess.grey_range)
 
     def make(self, path: Path) -> Image.Image:
-        record = Preprocess(self.size, self.rule)  # type: ignore[arg-type]
-        return record.fit(decode(path, record.decode_pixels))
+        record = Preprocess(self.size, self.rule, grey_range=self.grey_range)  # type: ignore[arg-type]
+        return record.fit(record.open(path, record.decode_pixels))
 
     def shape(self, file: File) -> tuple[int, int]:
         """Height and width of what ``make`` gives."""

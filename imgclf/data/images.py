@@ -41,6 +41,7 @@ KINDS = {
 FROM_STRANGERS = tuple(kind for kind in KINDS if kind not in ("TGA", "DIB"))
 
 ResizeRule = Literal["crop", "pad", "squish"]
+GreyRange = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Preprocess:
     """Everything between a decoded image and the model's input; stored in every artefact.
 
     ``size`` in pixels; ``mean`` and ``std`` on the scale 0 to 1, one for each of the model's ``channels``: 3 is RGB, 1
-    is grey.
+    is grey. ``grey_range``: what becomes black and white in files of grey with more than 8 bits.
     """
 
     size: int
@@ -57,6 +58,11 @@ class Preprocess:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     channels: Literal[1, 3] = 3
+    grey_range: GreyRange | None = None
+
+    def open(self, path: Path, at_least: int | None = None) -> Image.Image:
+        """``decode``, as the model wants it."""
+        return decode(path, at_least, self.grey_range)
 
     def fit(self, image: Image.Image) -> Image.Image:
         """The image as RGB at (size, size): what the model sees, before normalisation.
@@ -81,7 +87,7 @@ class Preprocess:
 
     def load(self, path: Path) -> np.ndarray:
         """A file as a uint8 array (size, size, 3)."""
-        return np.asarray(self.fit(decode(path, at_least=self.decode_pixels)))
+        return np.asarray(self.fit(self.open(path, self.decode_pixels)))
 
     def load_stranger(self, data: bytes, most_pixels: int, alone: AbstractContextManager | None = None) -> np.ndarray:
         """The bytes of a file from the network, as ``load`` reads it from the disk; raises as ``decode`` does.
@@ -89,35 +95,44 @@ class Preprocess:
         Args:
             alone: Held while an image of more than ``LARGE`` pixels is decoded, which can take a gigabyte.
         """
-        return np.asarray(self.fit(decode_stranger(data, self.decode_pixels, most_pixels, alone)))
+        return np.asarray(self.fit(decode_stranger(data, self.decode_pixels, most_pixels, alone, self.grey_range)))
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        found = asdict(self)
+        if self.grey_range is None:
+            del found["grey_range"]  # so that versions that do not know it read all other models
+        return found
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Preprocess":
         """The record of ``to_dict``; RGB where ``channels`` is missing, as in files of version 0.1."""
-        return cls(**{**record, "mean": tuple(record["mean"]), "std": tuple(record["std"])})
+        lists = ("mean", "std", *(["grey_range"] if record.get("grey_range") is not None else []))
+        return cls(**{**record, **{name: tuple(record[name]) for name in lists}})
 
 
-def decode(path: Path, at_least: int | None = None) -> Image.Image:
+def decode(path: Path, at_least: int | None = None, grey_range: GreyRange | None = None) -> Image.Image:
     """A file as an upright RGB image.
 
-    EXIF orientation applied; transparency composited on ``BACKGROUND``; 16-bit and float grey scaled by range; first
-    frame of an animation. With ``at_least`` (pixels) a JPEG may come back smaller, its shorter side still no less than
-    that: the decoder then skips most of the work (a 12-megapixel photograph decodes about seven times faster).
+    EXIF orientation applied; transparency composited on ``BACKGROUND``; grey of 16 bits and of floats scaled by
+    ``grey_range``, or by range; first frame of an animation. With ``at_least`` (pixels) a JPEG may come back smaller,
+    its shorter side still no less than that: the decoder then skips most of the work (a 12-megapixel photograph decodes
+    about seven times faster).
 
     Raises:
         OSError, ValueError, SyntaxError, MemoryError: for files that cannot be read.
     """
-    return _decode(path, at_least, MAX_PIXELS)
+    return _decode(path, at_least, MAX_PIXELS, grey_range=grey_range)
 
 
 def decode_stranger(
-    data: bytes, at_least: int, most_pixels: int, alone: AbstractContextManager | None = None
+    data: bytes,
+    at_least: int,
+    most_pixels: int,
+    alone: AbstractContextManager | None = None,
+    grey_range: GreyRange | None = None,
 ) -> Image.Image:
     """Bytes from the network as ``decode`` gives a file: only of the kinds ``FROM_STRANGERS``."""
-    return _decode(io.BytesIO(data), at_least, most_pixels, FROM_STRANGERS, alone)
+    return _decode(io.BytesIO(data), at_least, most_pixels, FROM_STRANGERS, alone, grey_range)
 
 
 def open_image(file: Path | BinaryIO, kinds: Sequence[str] = tuple(KINDS)) -> Image.Image:
@@ -149,6 +164,7 @@ def _decode(
     most_pixels: int,
     kinds: Sequence[str] = tuple(KINDS),
     alone: AbstractContextManager | None = None,
+    grey_range: GreyRange | None = None,
 ) -> Image.Image:
     try:
         with open_image(file, kinds) as image:
@@ -156,7 +172,7 @@ def _decode(
             if n > most_pixels:
                 raise ValueError(f"{image.width} x {image.height} pixels: more than the limit of {most_pixels:,}")
             with alone if alone and n > LARGE else nullcontext():
-                return _upright(image, at_least)
+                return _upright(image, at_least, grey_range)
     except Image.DecompressionBombError as e:
         # Pillow refuses these before we can measure them, and names a limit of its own.
         n = int((re.findall(r"\d+", str(e)) or ["0"])[0])
@@ -167,15 +183,20 @@ def _decode(
         raise OSError(f"damaged: {e}") from e
 
 
-def _upright(image: Image.Image, at_least: int | None) -> Image.Image:
+def _upright(image: Image.Image, at_least: int | None, grey_range: GreyRange | None) -> Image.Image:
     if at_least and image.format in ("JPEG", "MPO"):
         image.draft("RGB", draft_size(image.size, at_least))
     image.load()
     ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies what is upright already
-    return to_rgb(image)
+    return to_rgb(image, grey_range)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def is_deep(mode: str) -> bool:
+    """Whether a Pillow mode is grey of more than 8 bits."""
+    return mode.startswith("I;16") or mode in ("I", "F")
+
+
+def to_rgb(image: Image.Image, grey_range: GreyRange | None = None) -> Image.Image:
     """Any Pillow mode as RGB, by an explicit table (a plain ``convert`` turns 16-bit grey white)."""
     keyed = "transparency" in image.info and image.mode in ("1", "L", "P", "RGB")
     if image.mode == "RGB" and not keyed:
@@ -184,8 +205,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         canvas = Image.new("RGBA", rgba.size, (*BACKGROUND, 255))
         return Image.alpha_composite(canvas, rgba).convert("RGB")
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return Image.fromarray(_scale_by_range(np.asarray(image))).convert("RGB")
+    if is_deep(image.mode):
+        return Image.fromarray(_scale_by_range(np.asarray(image), grey_range)).convert("RGB")
     return image.convert("RGB")
 
 
@@ -239,12 +260,17 @@ def draft_size(full: tuple[int, int], at_least: int) -> tuple[int, int]:
     return (-(-full[0] * at_least // short), -(-full[1] * at_least // short)) if at_least < short else full
 
 
-def _scale_by_range(pixels: np.ndarray) -> np.ndarray:
-    """Grey of more than 8 bits as 8 bits: full range for integers of 16 bits, else minimum to maximum."""
+def _scale_by_range(pixels: np.ndarray, grey_range: GreyRange | None) -> np.ndarray:
+    """Grey of more than 8 bits as 8 bits: the range asked for, else the full one of 16 bits, else its own."""
     values = np.nan_to_num(pixels.astype(np.float64))
+    low, high = grey_range or _own_range(pixels, values)
+    return np.clip((values - low) / max(high - low, 1e-12) * 255, 0, 255).round().astype(np.uint8)
+
+
+def _own_range(pixels: np.ndarray, values: np.ndarray) -> GreyRange:
     low, high = float(values.min()), float(values.max())
     if np.issubdtype(pixels.dtype, np.integer) and low >= 0 and 255 < high <= 65535:
         low, high = 0.0, 65535.0
     if low >= 0 and high <= 255:
         low, high = 0.0, 255.0 if high > 1 else 1.0
-    return np.clip((values - low) / max(high - low, 1e-12) * 255, 0, 255).round().astype(np.uint8)
+    return low, high

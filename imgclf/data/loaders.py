@@ -22,7 +22,7 @@ from fastai.vision.all import (
 
 from imgclf import ranks
 from imgclf.cores import cores
-from imgclf.data import balance, channels, image_cache, shared_memory
+from imgclf.data import balance, channels, image_cache, levels, shared_memory
 from imgclf.data.balance import Balance
 from imgclf.data.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from imgclf.data.inspection import FileCheck
@@ -30,7 +30,7 @@ from imgclf.data.placed import PlacedLoader
 from imgclf.data.presize import Fused, OpenImage, TrainOnly, transforms
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
-from imgclf.errors import DataError
+from imgclf.errors import ConfigError, DataError
 from imgclf.schema import Config
 
 # Below this side a decode is cheaper than handing the image from process to process.
@@ -108,11 +108,31 @@ def preprocess_record(cfg: Config, channels: Literal[1, 3] = 3, stats: Stats = I
     Args:
         stats: Mean and deviation of the colours that the weights expect; for grey their averages.
     """
-    record = Preprocess(sides(cfg)[0], cfg.augment.resize, channels=channels)
+    record = Preprocess(sides(cfg)[0], cfg.augment.resize, channels=channels, grey_range=levels.asked(cfg))
     if not cfg.model.normalize:
         return replace(record, mean=(0.0,) * channels, std=(1.0,) * channels)
+    own = _own_stats(cfg, channels)
+    if own:
+        return replace(record, mean=own[0], std=own[1])
     mean, std = stats if channels == 3 else ((round(sum(values) / 3, 4),) for values in stats)
     return replace(record, mean=mean, std=std)
+
+
+def _own_stats(cfg: Config, channels: int) -> Stats | None:
+    """The configured mean and deviation; one number is for all channels.
+
+    Raises:
+        ConfigError: for another number of them than channels.
+    """
+    mean, std = cfg.model.mean, cfg.model.std
+    if mean is None or std is None:
+        return None
+    if not {len(mean), len(std)} <= {1, channels}:
+        raise ConfigError(
+            f"model.mean, model.std: {list(mean)}, {list(std)}, but data.channels makes it {channels}",
+            "give one number, or one for each channel",
+        )
+    return tuple(values * channels if len(values) == 1 else values for values in (mean, std))  # type: ignore[return-value]
 
 
 def sides(cfg: Config) -> tuple[int, int]:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from imgclf.console import Terminal
-from imgclf.data import alike, changes, checks, leaks, scan, split, survey
+from imgclf.data import alike, changes, checks, leaks, levels, scan, split, survey
 from imgclf.data.alike import Alike
+from imgclf.data.images import is_deep
 from imgclf.data.inspection import FileCheck
 from imgclf.data.leaks import Divided
 from imgclf.data.samples import Samples
@@ -77,6 +78,8 @@ def prepare(cfg: Config, terminal: Terminal) -> Prepared:
     divided = leaks.divide(cfg, checks.without_bad(found, looked_at), same, rule == "fix")
     made = Prepared(found, looked_at, same, divided)
     _warn(made, terminal)
+    if said := levels.advice(cfg, [found.root / c.path for c in looked_at if c.look and is_deep(c.look.mode)]):
+        terminal.warn(said)
     _leaks(made, rule, terminal)
     return made
 

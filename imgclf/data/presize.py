@@ -30,7 +30,7 @@ from PIL import Image
 from imgclf.data.forms import Detail, Fitted
 from imgclf.data.geometry import Geometry, Lighting, scale
 from imgclf.data.image_cache import ImageCache
-from imgclf.data.images import Preprocess, decode, resize, squared
+from imgclf.data.images import Preprocess, resize, squared
 from imgclf.schema import Config
 
 PIXELS_IN_ONE = 1.25  # of the image, along each side of a pixel of the result: less would blur
@@ -52,7 +52,8 @@ class OpenImage(RandTransform):
     @property
     def forms(self) -> tuple[Detail, Fitted]:
         """What is made of a training image, and of any other."""
-        return Detail(self.step.detail, isinstance(self.step, Fused)), Fitted.of(self.preprocess)
+        record = self.preprocess
+        return Detail(self.step.detail, isinstance(self.step, Fused), record.grey_range), Fitted.of(record)
 
     def before_call(self, b: Any, split_idx: int | None) -> None:
         self.do, self.form = True, self.forms[1 if split_idx else 0]
@@ -61,7 +62,7 @@ class OpenImage(RandTransform):
         if self.cache is not None:
             return PILImage(self.cache.image(path, self.form))
         whole = isinstance(self.form, Fitted)
-        return PILImage(decode(path, self.preprocess.decode_pixels) if whole else self.form.make(path))
+        return PILImage(self.preprocess.open(path, self.preprocess.decode_pixels) if whole else self.form.make(path))
 
 
 class Presize(RandTransform):

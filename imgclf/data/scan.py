@@ -15,6 +15,8 @@ from imgclf.data.walk import holds_images, is_image, visible, walk
 from imgclf.errors import DataError
 from imgclf.schema import Config
 
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+
 
 def scan(cfg: Config, least_classes: int = 2, terminal: Terminal | None = None) -> Samples:
     """The labelled images the configuration names.
@@ -29,6 +31,8 @@ def scan(cfg: Config, least_classes: int = 2, terminal: Terminal | None = None) 
         return _finish(cfg, Samples(root, tuple(from_folders(walk(root)[0])), layout))
     if not path.exists():
         raise missing(path)
+    if path.is_file():
+        _no_table(path)
     found = replace(_finish(cfg, _LAYOUTS[_layout(cfg, path)](cfg, path)), recognised=True)
     if len(found.class_counts) < least_classes:
         raise DataError(_too_few_classes(found), _where_are_the_classes(found))
@@ -41,6 +45,21 @@ def _finish(cfg: Config, found: Samples) -> Samples:
     if file is not None:
         found = corrections.apply(file, found)
     return groups.by_pattern(rule, found) if rule else found
+
+
+def _no_table(path: Path) -> None:
+    """Refuse a file that is named by mistake; any other is read as a table.
+
+    Raises:
+        DataError: for an image or an archive.
+    """
+    if is_image(path):
+        raise DataError(
+            f"{path} is one image: labels come from folders, file names or a table",
+            f"name the folder with the images: --data FOLDER; to classify it: imgclf predict MODEL {path}",
+        )
+    if path.suffix.lower() in ARCHIVES:
+        raise DataError(f"{path} is an archive", "unpack it, and name the folder: --data FOLDER")
 
 
 def _layout(cfg: Config, path: Path) -> str:
@@ -88,8 +107,13 @@ def _too_few_classes(found: Samples) -> str:
 
 def _where_are_the_classes(found: Samples) -> str:
     counts = found.class_counts
-    if not counts or not found.items[0].path.startswith(f"{next(iter(counts))}/"):
+    if not counts:
         return "data.labels says where the label is: folder, regex or csv"
+    if not found.items[0].path.startswith(f"{next(iter(counts))}/"):
+        return (
+            f"if this is the folder of one class, name the one above: --data {found.root.resolve().parent}; else "
+            "data.labels says where the label is: folder, regex or csv"
+        )
     return (
         "put each class in a folder of its own, two or more beside each other; if the file names hold the labels: "
         "--set data.labels=regex (and data.pattern); if the class folders lie deeper: --data FOLDER"

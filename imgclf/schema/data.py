@@ -79,6 +79,11 @@ class DataConfig(Section):
         description="3: RGB; 1: grey, a pretrained first layer summed over its colours; auto: 1 where no training "
         "image has colour and nothing is pretrained, else 3",
     )
+    grey_range: tuple[Annotated[float, Field(strict=True)], Annotated[float, Field(strict=True)]] | None = Field(
+        None,
+        description="files of grey with more than 8 bits: the values that become black and white, such as [0, 4095] "
+        "for 12 bits; null: 0 to 65,535, of other numbers each image's own lowest and highest",
+    )
     on_bad_image: Literal["skip", "fail"] = Field(
         "skip", description="an image that cannot be decoded is left out and listed, or ends the run"
     )
@@ -110,4 +115,10 @@ class DataConfig(Section):
             raise ValueError(f"data.fold is {self.fold}, but data.folds is {self.folds}: folds count from 1")
         if self.folds is None and self.fold != 1:
             raise ValueError(f"data.fold is {self.fold} without data.folds: into how many folds?")
+        return self
+
+    @model_validator(mode="after")
+    def _black_is_below_white(self) -> "DataConfig":
+        if self.grey_range is not None and self.grey_range[0] >= self.grey_range[1]:
+            raise ValueError(f"data.grey_range: {list(self.grey_range)} must be [black, white] with black below white")
         return self

@@ -11,6 +11,10 @@ from imgclf.schema.section import Bool, Section
 HEAD = ("concat_pool", "pool", "lin_ftrs", "ps", "first_bn", "bn_final", "lin_first", "y_range")  # fastai's own head
 
 
+Means = Annotated[tuple[Annotated[float, Field(strict=True, ge=0, le=1)], ...], Field(min_length=1, max_length=3)]
+Deviations = Annotated[tuple[Annotated[float, Field(strict=True, gt=0, le=1)], ...], Field(min_length=1, max_length=3)]
+
+
 class ModelConfig(Section):
     """The network: parameters of fastai's ``vision_learner`` by their own names."""
 
@@ -24,6 +28,12 @@ class ModelConfig(Section):
     )
     weights: str | None = Field(None, description="a local .pth or .safetensors file with weights for the body")
     normalize: Bool = Field(True, description="normalise with the mean and deviation of ImageNet")
+    mean: Means | None = Field(
+        None,
+        description="with `std`: the mean of the images that the weights were trained on, on the scale 0 to 1, one "
+        "number for all channels or one for each, such as [0.5]; null: ImageNet's, or what timm names for the model",
+    )
+    std: Deviations | None = Field(None, description="with `mean`: the deviation likewise")
     cut: Annotated[int, Field(strict=True, ge=-9, le=9)] | None = Field(
         None,
         description="where the body ends, as the end of a slice of the network's ten parts: conv1, bn1, relu, maxpool, "
@@ -70,6 +80,8 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _makes_a_network(self) -> "ModelConfig":
+        if (self.mean is None) != (self.std is None) or (self.mean is not None and not self.normalize):
+            raise ValueError("model.mean and model.std go together, and with model.normalize: true")
         if self.cut == 0:
             raise ValueError("model.cut is 0: no body would be left; -2 is the usual place")
         if self.custom_head is not None and not re.fullmatch(FORM, self.custom_head):

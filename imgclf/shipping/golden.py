@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imgclf.data.images import decode, open_image
+from imgclf.data.images import Preprocess, open_image
 from imgclf.errors import ModelError
 from imgclf.shipping.inference import Predictor
 from imgclf.shipping.tolerance import ANY_SIZE, REPEATED
@@ -30,7 +30,7 @@ def make(reference: Predictor, artefact: Predictor | None, fmt: str, paths: Sequ
     golden: list[dict[str, Any]] = []
     for prediction in reference.predict(paths, batch_size=N_GOLDEN):
         if prediction.error is None:
-            image = _of_any_size(prediction.path, reference.preprocess.size) if fmt in ANY_SIZE else None
+            image = _of_any_size(prediction.path, reference.preprocess) if fmt in ANY_SIZE else None
             pixels = reference.preprocess.load(prediction.path)
             fitted = pixels if image is None else np.asarray(reference.preprocess.fit(image))
             expected = answering.probs(fitted[None])[0]
@@ -64,10 +64,10 @@ def arrays(facts: dict[str, Any], where: Path, predictor: Predictor) -> tuple[li
     return images, expected
 
 
-def _of_any_size(path: Path, side: int) -> Image.Image:
+def _of_any_size(path: Path, preprocess: Preprocess) -> Image.Image:
     """The photograph, its longer side at most ``MOST_SIDE`` times the model's."""
-    image = decode(path, at_least=2 * side)
-    image.thumbnail((MOST_SIDE * side, MOST_SIDE * side))
+    image, most = preprocess.open(path, preprocess.decode_pixels), MOST_SIDE * preprocess.size
+    image.thumbnail((most, most))
     return image
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from imgclf import runs
 from imgclf.cores import cores
-from imgclf.data.images import MAX_PIXELS, Preprocess, decode
+from imgclf.data.images import MAX_PIXELS, Preprocess
 from imgclf.errors import ModelError, UserError, first_line
 from imgclf.results import unlike
 from imgclf.results.abstention import Known, stored, threshold_for
@@ -140,7 +140,9 @@ class Predictor:
                 return source, source.reason
             if isinstance(source, Address):
                 return source, self.preprocess.load_stranger(source.fetch(), MAX_PIXELS)
-            return source, np.asarray(self.preprocess.fit(decode(source))) if full else self.preprocess.load(source)
+            return source, np.asarray(
+                self.preprocess.fit(self.preprocess.open(source))
+            ) if full else self.preprocess.load(source)
         except Exception as e:  # Pillow's plug-ins raise almost anything on broken files; the row says what
             return source, reason(e)
 

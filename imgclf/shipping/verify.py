@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imgclf import __version__, runs
-from imgclf.data.images import decode
 from imgclf.errors import DataError, ExportError, ModelError
 from imgclf.shipping import effects, golden, graphs, inference
 from imgclf.shipping.inference import Predictor
@@ -177,7 +176,7 @@ def _artefact_probs(
         return lambda paths: pkl.probs(file, paths, reference.classes)
     if fmt in ANY_SIZE:  # the artefact, being a Predictor, would bring the images to size itself
         run = _whole(file)
-        return lambda paths: np.concatenate([run(np.asarray(decode(path))[None]) for path in paths])
+        return lambda paths: np.concatenate([run(np.asarray(reference.preprocess.open(path))[None]) for path in paths])
     return lambda paths: _answers(artefact, paths)[1]
 
 

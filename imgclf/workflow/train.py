@@ -86,13 +86,13 @@ def train(
         UserError: of the kind that fits. ``Interrupted`` after a graceful stop: the run folder then holds the best
             model so far, evaluated.
     """
+    location.location(cfg, needed=True)  # before the seconds that torch takes
     from imgclf.training import archs, network, scores, weights
 
     terminal = together.voice(terminal)
     network.check_trust(cfg, trust)
     # A typo leaves no run folder behind, whose name would be taken when it is mended.
     scores.metric_names(cfg)
-    location.location(cfg, needed=True)
     weights.given(cfg)
     location.keep_out(cfg, runs_dir, "--runs-dir")
     manifest = {"command": command, "processes": ranks.world(), **environment.facts()}

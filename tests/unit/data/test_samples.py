@@ -415,6 +415,21 @@ def test_one_class_is_not_enough(root, scan, names):
         scan(touch(root, *names), labels="regex" if "a_1.jpg" in names else "folder")
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"), [("cat.JPG", "imgclf predict MODEL"), ("photos.zip", "unpack it"), ("photos.tar.gz", "unpack it")]
+)
+def test_an_image_or_an_archive_is_not_read_as_a_table(root, scan, name, hint):
+    with pytest.raises(DataError, match=r"one image|an archive") as caught:
+        scan(touch(root, name) / name)
+    assert hint in caught.value.hint
+
+
+def test_the_folder_of_one_class_is_told_to_be_one_too_deep(root, scan):
+    with pytest.raises(DataError, match="only one class") as caught:
+        scan(touch(root, "Bengal/Bengal_1.jpg", "Bengal/Bengal_2.jpg", "Birman/Birman_1.jpg") / "Bengal")
+    assert f"name the one above: --data {root.resolve()};" in caught.value.hint
+
+
 @pytest.mark.parametrize("layout", ["folder", "regex"])
 def test_a_file_where_a_folder_is_needed(photos, scan, layout):
     with pytest.raises(DataError, match="is a file"):
