@@ -14,6 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="The runs so far.")
 
 ORDERS = ("name", "started", "error_rate", "valid_loss", "seconds", "n_valid", "arch", "status")
 SHOWN = 4  # keys in which a run differs
+WIDTHS = {"differs in": 100, "seconds": 80, "n_valid": 80}  # of a terminal that has room for the column
 
 
 @app.command("list")
@@ -38,11 +39,17 @@ def list_cli(
     from imgclf.workflow.listing import listed
 
     found = listed(runs_dir, sort)
-    columns = ["name", "status", "arch", "error_rate", "n_valid", "seconds"]
-    rows = [[*(row[c] for c in columns), curve(row["valid_loss"]), _differs(row["differs"])] for row in found]
-    terminal.result({"runs": found}, table(None, [*columns, "valid loss", "differs in"], rows))
+    columns = ["name", "status", "arch", "error_rate", "n_valid", "seconds", "valid loss", "differs in"]
+    width = terminal.out.width
+    shown = [c for c in columns if width >= WIDTHS.get(c, 0)]
+    lines = [{**row, "valid loss": curve(row["valid_loss"]), "differs in": _differs(row["differs"])} for row in found]
+    terminal.result({"runs": found}, table(None, shown, [[line[c] for c in shown] for line in lines]))
     if not found:
         terminal.note(f"no runs under {runs_dir}")
+    elif shown != columns:
+        terminal.note(
+            f"{width} columns have no room for: {', '.join(c for c in columns if c not in shown)} (--json has all)"
+        )
 
 
 @app.command("show")

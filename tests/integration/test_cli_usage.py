@@ -266,6 +266,21 @@ def test_runs_list_shows_good_and_damaged_runs(imgclf, here):
     assert "good" in out and "0.1" in out
 
 
+@pytest.mark.parametrize(
+    ("width", "hidden"), [(120, []), (90, ["differs in"]), (60, ["n_valid", "seconds", "differs in"])]
+)
+def test_runs_list_leaves_out_columns_for_which_a_terminal_has_no_room(imgclf, here, monkeypatch, width, hidden):
+    monkeypatch.setattr("imgclf.console.PIPE_WIDTH", width)
+    run = here / "runs" / "pets-resnet18"
+    run.mkdir(parents=True)
+    (run / "manifest.json").write_text(json.dumps({"status": "finished"}))
+    (run / "config.yaml").write_text("version: 1\ndata: {path: photos}\n")
+    _, out, err = imgclf("runs", "list")
+    assert run.name in out
+    assert [c for c in ("n_valid", "seconds", "differs in") if c not in out.splitlines()[0]] == hidden
+    assert (", ".join(hidden) in err) and bool(hidden) == ("no room" in err)
+
+
 def test_no_runs_is_an_empty_list(imgclf):
     code, out, err = imgclf("runs", "list", "--json")
     assert (code, json.loads(out)) == (0, {"runs": []})
