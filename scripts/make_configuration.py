@@ -119,7 +119,10 @@ def _keys(properties: dict[str, Any], prefix: str) -> str:
 def kind(value: dict[str, Any]) -> str:
     """A JSON schema's type in words: ``whole number from 2``, ``skip or fail``."""
     if "anyOf" in value:
-        plain = not any("enum" in part or part.get("type") == "array" for part in value["anyOf"])
+        several = [
+            part for part in value["anyOf"] if "enum" in part and "const" not in part
+        ]  # older pydantic says both
+        plain = not several and not any(part.get("type") == "array" for part in value["anyOf"])
         return (" or " if plain else ", or ").join(kind(part) for part in value["anyOf"])
     if "const" in value:
         return f"`{value['const']}`"

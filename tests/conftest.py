@@ -6,10 +6,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from support import SHARED, make_files, noise, picture, run_command, unpack
 
 from imgclf.config import Override, load
 from imgclf.schema import Config
+
+settings.register_profile("any machine", deadline=None)  # a machine with other work to do fails no test
+settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:

@@ -75,10 +75,14 @@ def whole(name: str, n_classes: int | None = None) -> nn.Module:
 
 
 def body(name: str, channels: int = 3) -> TimmBody:
-    """The model without its classifier, random weights."""
+    """The model without its classifier, random weights; in memory if torch's meta device cannot build it."""
     import timm
 
-    return TimmBody(timm.create_model(name, pretrained=False, num_classes=0, in_chans=channels))
+    try:
+        return TimmBody(timm.create_model(name, pretrained=False, num_classes=0, in_chans=channels))
+    except (NotImplementedError, RuntimeError):  # older ones look at numbers while they are built, which meta has not
+        with torch.device("cpu"):
+            return TimmBody(timm.create_model(name, pretrained=False, num_classes=0, in_chans=channels))
 
 
 def for_channels(state: dict[str, Tensor], name: str, channels: int) -> dict[str, Tensor]:

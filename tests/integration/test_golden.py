@@ -4,6 +4,7 @@ import importlib.util
 import json
 
 import pytest
+import torch
 from support import ROOT
 
 
@@ -17,9 +18,10 @@ def golden():
 
 @pytest.mark.parametrize("engine", ["fastai", "fused"])
 def test_losses_are_the_golden_ones(engine, golden, tmp_path):
-    import torch
-
-    expected = json.loads(golden.TARGET.read_text())[engine]
+    written = json.loads(golden.TARGET.read_text())
+    if golden.drawn() != written["drawn"]:
+        pytest.skip(f"torch {torch.__version__} draws other numbers from a seed than torch {written['torch']}")
+    expected = written[engine]
     threads = torch.get_num_threads()
     try:
         found = golden.losses(engine, tmp_path)

@@ -11,6 +11,8 @@ from imgclf.errors import ExportError, first_line
 from imgclf.shipping import bundle as bundles
 from imgclf.shipping.exporters import pixels
 
+MOST = 2**31 - 1  # images at a time; without a limit torch 2.6 cannot prove that no slice of a grey model ends there
+
 
 def export(bundle: Path, target: Path, trust: bool = False) -> Path:
     """Write it, for any number of images at a time; classes and preprocessing are in its extra files.
@@ -21,7 +23,7 @@ def export(bundle: Path, target: Path, trust: bool = False) -> Path:
     """
     net, record = bundles.load(bundle, trust)
     model = pixels.PixelsToProbs(net, record).eval()
-    shapes = ({0: torch.export.Dim("batch", min=1)},)
+    shapes = ({0: torch.export.Dim("batch", min=1, max=MOST)},)
     with pixels.quiet():
         try:
             example = (pixels.example(record.preprocess.size),)

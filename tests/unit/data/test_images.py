@@ -309,7 +309,7 @@ def test_the_manifest_names_every_awkward_file(odd_images):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("row", ODD, ids=lambda row: row["fname"])
+@pytest.mark.parametrize("row", ODD, ids=[row["fname"] for row in ODD])
 def test_an_awkward_file_is_what_its_manifest_says(odd_images, row):
     path = odd_images / row["fname"]
     if row["expected"] != "readable":

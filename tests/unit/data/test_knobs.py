@@ -7,7 +7,7 @@ from imgclf.data import loaders
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
 
-N = 8
+N = 16  # as each is flipped, or not, by chance
 STILL = {
     "flip": False, "max_rotate": 0.0, "max_zoom": 1.0, "max_warp": 0.0, "min_scale": 1.0, "max_lighting": 0.0,
     "size": 24, "presize": 32,

@@ -75,7 +75,22 @@ def test_the_body_is_that_of_fastai(name):
 def test_a_map_whose_channels_come_last_is_turned():
     with torch.device("meta"):
         body = bodies.body("swin_tiny_patch4_window7_224")
-        assert body(torch.zeros(1, 3, 224, 224)).shape == (1, 768, 7, 7)
+    device = next(body.parameters()).device
+    assert body(torch.zeros(1, 3, 224, 224, device=device)).shape == (1, 768, 7, 7)
+
+
+def test_a_model_that_looks_at_numbers_while_it_is_built_is_built_in_memory(monkeypatch):
+    """As timm's did until 1.0.20 (``x.item()``), and RegNets with torch 2.6."""
+    create = timm.create_model
+
+    def looks(*arguments, **options):
+        torch.linspace(0, 1, 3)[1].item()
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(timm, "create_model", looks)
+    with torch.device("meta"):
+        made = timm_models.body(SMALL)
+    assert {p.device.type for p in made.parameters()} == {"cpu"}
 
 
 ARCH = archs.arch(SMALL)
