@@ -44,7 +44,8 @@ def headline(evaluation: Evaluation | MultiEvaluation) -> Text:
         return _headline_of_several(evaluation)
     first = f"accuracy {with_interval(evaluation.accuracy)}, error rate {evaluation.error_rate:.3f}"
     lines = [f"macro F1 {with_interval(evaluation.macro_f1_interval)}"]
-    if evaluation.top5_accuracy is not None:
+    asked = evaluation.top_k_accuracy
+    if evaluation.top5_accuracy is not None and not (asked and asked[0] == 5):  # the same line again
         lines.append(f"top-5 accuracy {with_interval(evaluation.top5_accuracy)}")
     if evaluation.top_k_accuracy is not None:
         k, found = evaluation.top_k_accuracy

@@ -22,6 +22,18 @@ def test_logistic_regression_is_scikit_learns():
     np.testing.assert_allclose(baselines.logistic(f, 10.0), plain.predict_proba(normalize(f.judged)), atol=1e-6)
 
 
+def test_logistic_regression_learns_many_classes_too():
+    """The slope of its loss begins below scikit-learn's tolerance there, and it would answer one class for all."""
+    rng, n_classes = np.random.default_rng(0), 200
+    centres = rng.normal(3, 0.5, (n_classes, 64))
+    y = np.repeat(np.arange(n_classes), 2)
+    x, judged = (np.repeat(centres, 2, 0) + rng.normal(0, 0.1, (2 * n_classes, 64)) for _ in range(2))
+    many = baselines.Frozen(
+        x.astype(np.float32), y, judged.astype(np.float32), y, tuple(map(str, range(n_classes))), "body", len(x)
+    )
+    assert (baselines.logistic(many, 10.0).argmax(1) == y).mean() > 0.9
+
+
 def test_neighbours_are_scikit_learns():
     from sklearn.neighbors import KNeighborsClassifier
 

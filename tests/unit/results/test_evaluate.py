@@ -107,6 +107,7 @@ def test_top_k_is_asked_for():
     assert e.to_dict()["top_k_accuracy"] == {"k": 3, **top_k_accuracy(given.probs, given.targets, 3).to_dict()}
     assert "top_k_accuracy" not in evaluate(given).to_dict()
     assert "top-3 accuracy" in str(headline(e))
+    assert str(headline(replace(e, top_k_accuracy=top_k(given, 5)))).count("top-5 accuracy") == 1
 
 
 @pytest.mark.parametrize(("k", "c"), [(0, 3), (3, 3), (99, 3)])
