@@ -67,7 +67,7 @@ def run_folder(case: Case) -> None:
     from imgclf import runs
     from imgclf.cli.run_view import rows
     from imgclf.console import table
-    from imgclf.workflow import compare, listing, report
+    from imgclf.workflow import compare, listing, rates, report  # noqa: F401 - rates takes seconds, in a report
 
     folder = case.folder / "runs"
     _write_run(folder / "other", case, harmed=0)

@@ -191,3 +191,11 @@ def test_control_characters_in_names_are_shown_and_not_sent(capsys):
     for text in (out, err):
         assert "\\x1b]0;pwned" in text and "\\u202e" in text
         assert not set(text) & set("\x1b\x07\x9b\u202e\r")
+
+
+def test_markup_in_the_head_of_a_table_is_text(capsys):
+    terminal = Terminal()
+    terminal.show(table("[/] [b]", ["[/b]", "[link=x]y"], [["[/]", "[red]z[/]"]]))
+    err = capsys.readouterr().err
+    for text in ("[/] [b]", "[/b]", "[link=x]y", "[red]z[/]"):
+        assert text in err
