@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from imgclf.errors import ConfigError, did_you_mean
 from imgclf.schema import Config, leaves
+from imgclf.untrusted_yaml import parse
 
 LOCAL_FILE = "imgclf.yaml"
 EMBEDDED_DEFAULT = "digits"
@@ -76,7 +76,7 @@ def parse_set(text: str) -> Override:
     key, equals, raw = text.partition("=")
     if not equals:
         raise ConfigError(f"--set {text}: no '=' in it", "write --set key=value, such as --set train.lr=1e-3")
-    return Override(key.strip(), _parse(raw, f"--set {key}"), f"--set {key.strip()}")
+    return Override(key.strip(), parse(raw, f"--set {key}"), f"--set {key.strip()}")
 
 
 def embedded() -> dict[str, Path]:
@@ -110,7 +110,7 @@ def _read(source: str | None, overrides: list[Override]) -> tuple[Path | None, C
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"cannot read the configuration {path}: {e}", "check the path given to --config") from e
-    values = _parse(text, str(path))
+    values = parse(text, str(path))
     if values is None:
         values = CommentedMap()
     if not isinstance(values, CommentedMap):
@@ -138,16 +138,6 @@ def _find(source: str | None, overrides: list[Override]) -> Path | None:
         f"no configuration '{source}': neither a file nor an embedded name.{did_you_mean(source, known)}",
         f"embedded: {', '.join(known)}; or give the path of a YAML file",
     )
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return YAML(typ="rt", pure=True).load(text)
-    except MarkedYAMLError as e:
-        line = f", line {e.problem_mark.line + 1}" if e.problem_mark else ""
-        raise ConfigError(f"{where}{line}: {e.problem}", "see the YAML near that line") from e
-    except (YAMLError, ValueError) as e:
-        raise ConfigError(f"{where}: not valid YAML: {e}") from e
 
 
 def _record_origin(values: CommentedMap, origin: dict[str, str], path: Path | None, prefix: str = "") -> list[str]:

@@ -8,12 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from imgclf import runs
+from imgclf import runs, untrusted_yaml
 from imgclf.console import finite
-from imgclf.errors import ModelError, UserError, did_you_mean
+from imgclf.errors import ConfigError, ModelError, UserError, did_you_mean
 from imgclf.runs import Run
 from imgclf.schema import flat
 
@@ -95,8 +92,8 @@ def configuration(run: Run) -> dict[str, Any] | None:
     """Every key of the run's ``config.yaml`` with its value, unchecked, as it may be of another version; else None."""
     try:
         text = run.file(runs.CONFIG).read_text(encoding="utf-8")
-        values = YAML(typ="safe", pure=True).load(text)
-    except (OSError, UnicodeDecodeError, YAMLError):
+        values = untrusted_yaml.parse(text, str(run.path), "safe")
+    except (OSError, UnicodeDecodeError, ConfigError):
         return None
     return flat(finite(values)) if isinstance(values, dict) else None
 

@@ -27,6 +27,7 @@ GROUND = (
     "config",
     "runs",
     "shapes",
+    "untrusted_yaml",
     "console",
     "locks",
     "randomness",
