@@ -1,10 +1,12 @@
-"""Make the pictures of the README from a real run.
+"""Make the pictures of the README and of the first pages of docs/ from real runs.
 
     pip install pyte
-    python scripts/make_pictures.py [ARGUMENTS OF imgclf train …]
+    python scripts/make_pictures.py                         of the embedded digits: README.md, docs/start.md
+    python scripts/make_pictures.py photos FOLDER WEIGHTS   of photos of yours: docs/your-photos.md
 
-Runs `imgclf train` in a terminal of 100 x 40 characters, draws its last screens as docs/images/train.svg, and copies
-the run's picture of the worst images. Without arguments it trains on the embedded digits.
+Runs the commands in a terminal of 100 x 60 characters and draws its last screen; the other pictures are those the run
+makes, and a photograph of its report by Chromium. FOLDER holds a folder of images for each class, WEIGHTS is a file for
+resnet18. No picture of the second kind shows an image of the folder.
 """
 
 import os
@@ -13,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +25,59 @@ COLUMNS, LINES = 100, 60
 
 
 def main(arguments: list[str]) -> None:
+    IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        shown = ["imgclf", "train", *arguments]
-        screen = record([sys.executable, "-m", "imgclf", *shown[1:], "--name", "run"], Path(folder))
-        IMAGES.mkdir(parents=True, exist_ok=True)
-        draw(screen, " ".join(shown), IMAGES / "train.svg")
-        shutil.copy(Path(folder) / "runs" / "run" / "plots" / "top_losses.png", IMAGES / "top_losses.png")
+        if arguments[:1] == ["photos"]:
+            photos(Path(folder), Path(arguments[1]).resolve(), Path(arguments[2]).resolve())
+        else:
+            digits(Path(folder))
 
 
-def record(command: list[str], cwd: Path) -> Any:
-    """Run a command on a pseudo-terminal; returns the screen as it was at the end."""
+def digits(home: Path) -> None:
+    """A run on the embedded digits: the terminal, the worst images, the finder, a batch, the report."""
+    draw(record(["train", "--name", "run"], home), "imgclf train", IMAGES / "train.svg")
+    record(["lrfind", "--plot", "lr_find.png"], home)
+    record(["data", "show", "--n", "8", "--out", "batch.png"], home)
+    run = home / "runs" / "run"
+    for made in (run / "plots" / "top_losses.png", home / "lr_find.png", home / "batch.png"):
+        shutil.copy(made, IMAGES / made.name)
+    photograph(run / "report.html", IMAGES / "report.png", 1000, 440)
+
+
+def photos(home: Path, data: Path, weights: Path) -> None:
+    """The commands of docs/your-photos.md on photos: what they print, and plots."""
+    (home / "photos").symlink_to(data)
+    train = ["train", "-d", "photos", "--arch", "resnet18", "--name", "mine"]
+    screen = record([*train, "--set", f"model.weights={weights}"], home)
+    draw(screen, f"imgclf {' '.join(train)}", IMAGES / "photos.svg")
+    for name in ("confusion", "learning_curve"):
+        shutil.copy(home / "runs" / "mine" / "plots" / f"{name}.png", IMAGES / f"photos_{name}.png")
+    for command in (["data", "check", "-d", "photos"], ["evaluate", "mine"], ["export", "mine"]):
+        print(f"$ imgclf {' '.join(command)}", *(line.rstrip() for line in record(command, home).display), sep="\n")
+
+
+def photograph(page: Path, target: Path, width: int, height: int) -> None:
+    """The top of an HTML file as Chromium shows it."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+    if browser is None:
+        raise SystemExit("the picture of the report needs Chromium")
+    window = [f"--window-size={width},{height}", "--force-device-scale-factor=1", f"--screenshot={target}"]
+    subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *window, page.as_uri()],
+        check=True, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def record(arguments: list[str], cwd: Path) -> Any:
+    """Run `imgclf` on a pseudo-terminal; returns the screen as it was at the end."""
     import pyte
 
     screen = pyte.Screen(COLUMNS, LINES)
     stream = pyte.ByteStream(screen)
     ours, theirs = pty.openpty()
-    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+    size = {"TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **size}
+    command = [sys.executable, "-m", "imgclf", *arguments]
     process = subprocess.Popen(command, cwd=cwd, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     while True:
@@ -77,17 +117,17 @@ def _without_home(line: Any, text: Any) -> Any:
 
 
 def _line(cells: Any, text: Any) -> Any:
+    """A line of the screen, its neighbours of one style together."""
     made = text()
-    for x in range(COLUMNS):
-        cell = cells[x]
-        colour = (
-            ""
-            if cell.fg == "default"
-            else {"brown": "yellow"}.get(cell.fg, f"#{cell.fg}" if _hex(cell.fg) else cell.fg)
-        )
-        made.append(cell.data, style=f"{'bold ' if cell.bold else ''}{colour}".strip() or None)
+    for style, group in groupby((cells[x] for x in range(COLUMNS)), key=_style):
+        made.append("".join(cell.data for cell in group), style=style or None)
     made.rstrip()
     return made
+
+
+def _style(cell: Any) -> str:
+    colour = {"brown": "yellow", "default": ""}.get(cell.fg, f"#{cell.fg}" if _hex(cell.fg) else cell.fg)
+    return f"{'bold ' if cell.bold else ''}{colour}".strip()
 
 
 def _hex(colour: str) -> bool:

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from documents import PAGES
 from PIL import Image
 from support import ROOT, need_openvino
 
 from imgclf import runs
 from imgclf.schema import leaves
 
-DOCS = sorted(ROOT.glob("docs/**/*.md"))
-PAGES = [ROOT / "README.md", *DOCS]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 # `model.json` is a file of a run, `model.onnx` an export: names in backticks that look like keys.
@@ -139,6 +138,14 @@ def command_lines(page) -> list[str]:
     return [line.removeprefix("$ ") for line in lines if re.match(r"(\$ )?imgclf ", line)]
 
 
+def examples(command, path: str = "") -> dict[str, list[str]]:
+    """The examples in the help of each command below this one, by its name."""
+    if hasattr(command, "commands"):
+        return {k: v for name, below in command.commands.items() for k, v in examples(below, f"{path} {name}").items()}
+    _, _, shown = (command.help or "").partition("Example:")
+    return {path.strip(): [line.replace("\\[", "[") for line in re.findall(r"\[bold\](.+?)\[/\]", shown)]}
+
+
 COMMANDS = list(dict.fromkeys(line for page in PAGES for line in command_lines(page)))
 
 
@@ -192,6 +199,15 @@ def test_commands_parse(root, line):
 def test_a_wrong_command_would_be_noticed(root, line):
     with pytest.raises(Exception, match=r"(?i)no such|no command|missing|valid integer|assert"):
         parse(root, line)
+
+
+def test_the_examples_in_the_help_parse(root):
+    """Each command has one, and it is of that command."""
+    shown = examples(root)
+    assert len(shown) > 20
+    assert {name: lines for name, lines in shown.items() if not lines} == {}
+    for name, lines in shown.items():
+        assert [parse(root, line) for line in lines] == [name] * len(lines)
 
 
 SECTIONS = {key.split(".")[0] for key in leaves() if "." in key}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["scripts/demo", "scripts/test", "scripts/platforms", "scripts/release_check", ".ci/run"]
+COMMANDS = ["scripts/demo", "scripts/docs", "scripts/test", "scripts/platforms", "scripts/release_check", ".ci/run"]
 TEXTS = [*COMMANDS, "scripts/_environment", *(str(p.relative_to(ROOT)) for p in ROOT.glob("scripts/constraints/*.txt"))]
 CONSTRAINTS = sorted(ROOT.glob("scripts/constraints/*.txt"))
 
