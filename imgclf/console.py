@@ -165,6 +165,11 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def some(names: Sequence[str], most: int = 5) -> str:
+    """The first few of what may be many: ``a, b, c …``."""
+    return ", ".join(names[:most]) + " …" * (len(names) > most)
+
+
 def finite(data: Any) -> Any:
     """``data`` with NaN and infinities as null: JSON has no such numbers."""
     if isinstance(data, float):

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ CARD = "MODEL_CARD.md"
 LATEST = "latest"
 AUTO = "auto"  # as a reference: the run of a given name, if it is there
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?")  # as ``atomic_write`` names them
+
+PROCESS = secrets.token_hex(8)  # beside its number, which in containers every process may have
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 
@@ -122,6 +125,8 @@ def create(runs_dir: Path, name: str, config_text: str, manifest: dict[str, Any]
     """
     if not re.fullmatch(r"[\w][\w.+-]*", name):
         raise UserError(f"'{name}' cannot be a run's name", "use letters, digits, '.', '_', '+' and '-'")
+    if name == LATEST:
+        raise UserError(f"'{name}' cannot be a run's name: --resume {name} is the newest that was not finished")
     run = Run(runs_dir / name)
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
@@ -139,9 +144,14 @@ def create(runs_dir: Path, name: str, config_text: str, manifest: dict[str, Any]
     write_text(run.file(CONFIG), config_text)
     write_json(
         run.file(MANIFEST),
-        {"name": name, "status": "running", "started": _now(), "pid": os.getpid(), **manifest},
+        {"name": name, "status": "running", "started": _now(), **this_process(), **manifest},
     )
     return run
+
+
+def this_process() -> dict[str, Any]:
+    """What a manifest says of the process that trains."""
+    return {"pid": os.getpid(), "process": PROCESS}
 
 
 def free_name(runs_dir: Path, stem: str) -> str:
@@ -204,7 +214,8 @@ def status(run: Run) -> str:
     except ModelError:
         return "damaged"
     # Opening the lock in the process that holds it would let it go.
-    dead = manifest["status"] == "running" and manifest.get("pid") != os.getpid() and not locks.is_held(run.path)
+    own = this_process().items() <= manifest.items()
+    dead = manifest["status"] == "running" and not own and not locks.is_held(run.path)
     return "killed" if dead else str(manifest["status"])
 
 

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from imgclf.cli import completion
-from imgclf.cli.options import RunArgument, RunsDirOption, TrustOption, command
+from imgclf.cli.options import RunArgument, RunsDirOption, TrustOption, command, folder
 from imgclf.console import Terminal, table
 from imgclf.errors import UserError
 
@@ -33,7 +33,7 @@ def export_cli(
         bool, typer.Option("--full-preprocess", help="An ONNX file for images of any size too.", show_default=False)
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the files; default: export/ in the run.")
+        Path | None, folder("--out", "-o", help="Folder for the files; default: export/ in the run.")
     ] = None,
     images: Annotated[
         int | None, typer.Option("--images", min=1, help=f"Validation images for the parity check; default: {IMAGES}.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from imgclf.cli import completion
-from imgclf.cli.options import command
+from imgclf.cli.options import command, folder
 from imgclf.console import Terminal
 
 
@@ -37,9 +37,7 @@ def import_cli(
     data: Annotated[
         Path | None, typer.Option("--data", "-d", help="Images to compare on; default: generated ones.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The bundle's folder; default: imported/NAME.")
-    ] = None,
+    out: Annotated[Path | None, folder("--out", "-o", help="The bundle's folder; default: imported/NAME.")] = None,
     resize_once: Annotated[
         bool, typer.Option("--resize-once", help="Take a learner that resizes twice, at the price that is told.")
     ] = False,

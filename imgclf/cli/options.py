@@ -121,16 +121,13 @@ def picture(*names: str) -> Any:
 
 def _writable_picture(context: typer.Context, path: Path | None) -> Path | None:
     """Refuse a picture file that could not be written, before any work is done for it; None: none is named."""
-    if path is None or context.resilient_parsing:  # a shell asks what to offer, and nothing may be made for that
+    if path is None or context.resilient_parsing:  # a shell asks what to offer
         return None
     if path.suffix.lower() not in PICTURE_SUFFIXES:
         raise typer.BadParameter(f"'{path}' should end in one of {', '.join(PICTURE_SUFFIXES)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise typer.BadParameter(f"'{path}' cannot be written: {e.strerror}") from e
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise typer.BadParameter(f"'{path}' cannot be written")
+    if path.is_dir():
+        raise typer.BadParameter(f"'{path}' cannot be written: it is a folder")
+    _writable_folder(path.parent)
     return path
 
 

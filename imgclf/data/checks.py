@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from imgclf.console import some
 from imgclf.data import facts, leaks
 from imgclf.data.alike import Alike
 from imgclf.data.inspection import FileCheck
@@ -62,5 +63,5 @@ def fixed(divided: Divided) -> dict[str, Any]:
 def left_out_note(dataset: Dataset) -> str:
     """Which validation or test images cannot be used, and why."""
     names = sorted({label for s in dataset.left_out for label in s.labels})
-    shown = ", ".join(f"'{n}'" for n in names[:5]) + (" …" if len(names) > 5 else "")
+    shown = some([f"'{name}'" for name in names])
     return f"{len(dataset.left_out)} validation or test images are left out: no training image of {shown}"

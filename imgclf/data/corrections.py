@@ -54,7 +54,7 @@ def _corrected(sample: Sample, wanted: dict[str, tuple[str, ...] | None]) -> Sam
 
 
 def _labels(cell: str, samples: Samples, classes: set[str], where: str) -> tuple[str, ...]:
-    labels = tuple(sorted(parse(cell))) if samples.multi_label else (cell,)
+    labels = tuple(sorted(set(parse(cell)))) if samples.multi_label else (cell,)
     for label in labels:
         if label not in classes:
             raise DataError(

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from imgclf.data.images import ResizeRule, decode, open_image, resize
+from imgclf.data.inspection import TURNED, orientation_of
 
 SHEET_PIXELS = 240
 KEPT = (230, 159, 0)
@@ -102,7 +103,7 @@ def _drawn(image: Image.Image, rule: ResizeRule) -> Image.Image:
 def _ratio(path: Path, step: Callable[[], object]) -> float:
     """Width to height, upright."""
     with open_image(path) as image:
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        turned = orientation_of(image) in TURNED
         width, height = image.size
     step()
     return height / width if turned else width / height

@@ -20,7 +20,7 @@ N_IMAGES = 1797
 def folder() -> Path:
     """The folder with one folder of PNG files per digit; written on first use, whole or not at all."""
     target = cache_folder() / NAME
-    if sum(1 for _ in target.glob("*/*.png")) != N_IMAGES:
+    if not _is_whole(target):
         try:
             _write(target)
         except OSError as e:
@@ -29,6 +29,10 @@ def folder() -> Path:
                 "name a writable folder in the environment variable IMGCLF_CACHE",
             ) from e
     return target
+
+
+def _is_whole(folder: Path) -> bool:
+    return sum(1 for _ in folder.glob("*/*.png")) == N_IMAGES
 
 
 def _write(target: Path) -> None:
@@ -42,8 +46,9 @@ def _write(target: Path) -> None:
         path = temporary / str(digit) / f"{i:04d}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray((pixels * (255 / 16)).round().astype(np.uint8)).save(path)
-    shutil.rmtree(target, ignore_errors=True)
+    if not _is_whole(target):  # another process, which may be reading them, was not faster
+        shutil.rmtree(target, ignore_errors=True)
     try:
         temporary.replace(target)
-    except OSError:  # another process was faster; its files are the same
+    except OSError:  # it was; its files are the same
         shutil.rmtree(temporary, ignore_errors=True)

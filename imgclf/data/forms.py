@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from imgclf.data.images import GreyRange, Preprocess, decode, draft_size
+from imgclf.data.images import GreyRange, Preprocess, ResizeRule, decode, draft_size
 
 SCALES = (8, 4, 2, 1)  # by which Pillow lets the JPEG decoder shrink
 
@@ -63,7 +63,7 @@ class Fitted:
     """Any other image: as the model will see it for ever, before it turns grey."""
 
     size: int
-    rule: str
+    rule: ResizeRule
     grey_range: GreyRange | None = None
 
     @classmethod
@@ -71,7 +71,7 @@ class Fitted:
         return cls(preprocess.size, preprocess.resize, preprocess.grey_range)
 
     def make(self, path: Path) -> Image.Image:
-        record = Preprocess(self.size, self.rule, grey_range=self.grey_range)  # type: ignore[arg-type]
+        record = Preprocess(self.size, self.rule, grey_range=self.grey_range)
         return record.fit(record.open(path, record.decode_pixels))
 
     def shape(self, file: File) -> tuple[int, int]:

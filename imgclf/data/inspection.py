@@ -97,7 +97,7 @@ def _look(path: Path, limit: Callable[[int], contextlib.AbstractContextManager[o
     with open_image(path) as image:
         mode, kind, (width, height) = image.mode, str(image.format), image.size
         drafted = kind in ("JPEG", "MPO") and "progressive" not in image.info
-        orientation, frames = _orientation(image), _frames(image)
+        orientation, frames = orientation_of(image), _frames(image)
     # A baseline JPEG is decoded coarsely, and never held whole.
     with limit(width * height // 16 if drafted else width * height):
         picture = decode(path, at_least=PROBE_PIXELS)
@@ -109,7 +109,7 @@ def _look(path: Path, limit: Callable[[int], contextlib.AbstractContextManager[o
     return Look(width, height, mode, kind, orientation, frames, look_hash, small, probe, whole)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """EXIF's orientation; 1 where it is missing or makes no sense."""
     with contextlib.suppress(Exception):  # damaged EXIF: `decode` decides whether the picture can be read
         value = image.getexif().get(ORIENTATION, 1)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from imgclf.console import Terminal
+from imgclf.console import Terminal, some
 from imgclf.data import alike, changes, checks, leaks, levels, scan, split, survey
 from imgclf.data.alike import Alike
 from imgclf.data.images import is_deep
@@ -70,8 +70,7 @@ def prepare(cfg: Config, terminal: Terminal) -> Prepared:
     otherwise = " (else: --set data.labels=folder, regex or csv)" * found.recognised
     terminal.note(f"data: {found.layout}, in {found.root}{otherwise}")
     if found.ignored:
-        names = ", ".join(found.ignored[:3]) + (" …" if len(found.ignored) > 3 else "")
-        terminal.note(f"data: passed over {len(found.ignored)} other files and folders: {names}")
+        terminal.note(f"data: passed over {len(found.ignored)} other files and folders: {some(found.ignored, 3)}")
     looked_at, same = inspect(found, terminal)
     _bad_images(cfg, looked_at, terminal)
     rule = leaks.rule(cfg)
@@ -130,8 +129,8 @@ def _leaks(made: Prepared, rule: str, terminal: Terminal) -> None:
     """Say what is on both sides of the split, or what was done about it."""
     dropped, kept = made.divided.dropped, made.divided.kept_together
     if dropped:
-        names = ", ".join(dropped[:3]) + " …" * (len(dropped) > 3)
-        terminal.warn(f"{counted(len(dropped), 'training image')} left out, being held out as well: {names}")
+        number = counted(len(dropped), "training image")
+        terminal.warn(f"{number} left out, being held out as well: {some(dropped, 3)}")
     if kept:
         terminal.note(f"split: {kept} groups of equal or nearly equal pictures are each kept on one side")
     found = leaks.find(made.dataset, made.alike)

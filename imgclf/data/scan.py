@@ -1,5 +1,6 @@
 """Find the images and their labels: the layout is recognised, named, and can be overridden."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ def scan(cfg: Config, least_classes: int = 2, terminal: Terminal | None = None) 
         root = digits.folder()
         layout = "the embedded digits, one folder per class"
         return _finish(cfg, Samples(root, tuple(from_folders(walk(root)[0])), layout))
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - pathlib's raises where the folder above cannot be entered
         raise missing(path)
     if path.is_file():
         _no_table(path)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from imgclf import runs
+from imgclf.console import some
 from imgclf.data import changes, draw
 from imgclf.data.changes import Recorded
 from imgclf.data.labels import join
@@ -80,7 +82,7 @@ def split(cfg: Config, samples: Samples) -> Dataset:
 
 def split_file(path: Path) -> Path:
     """A ``split.csv``, given itself or as its run's folder."""
-    return path / "split.csv" if path.is_dir() else path
+    return path / runs.SPLIT if path.is_dir() else path
 
 
 def _assigned(cfg: Config, samples: Samples) -> list[Sample]:
@@ -137,7 +139,7 @@ def _extra(classes: Iterable[str], held: Iterable[Sample]) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(f"'{n}'" for n in names[:5]) + (" …" if len(names) > 5 else "")
+    return some([f"'{name}'" for name in names])
 
 
 def _check(root: Path, classes: tuple[str, ...], parts: Mapping[str, tuple[Sample, ...]]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from imgclf.data.images import SUFFIXES
 from imgclf.errors import DataError
@@ -10,10 +11,14 @@ SYSTEM_NAMES = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found"})
 
 
 def walk(root: Path) -> tuple[list[PurePosixPath], tuple[str, ...]]:
-    """Image files under ``root`` (relative, sorted) and what was passed over (hidden, system, not an image)."""
+    """Image files under ``root`` (relative, sorted) and what was passed over (hidden, system, not an image).
+
+    Raises:
+        DataError: for a folder that cannot be read: a class would be missing, and nobody be told.
+    """
     images: list[PurePosixPath] = []
     ignored: list[PurePosixPath | str] = []
-    for folder, names, files in os.walk(root, followlinks=True):
+    for folder, names, files in os.walk(root, followlinks=True, onerror=_unreadable):
         at = PurePosixPath(Path(folder).relative_to(root).as_posix())
         passed = {n for n in names if _hidden(n) or _leads_back(Path(folder, n))}
         ignored += [f"{at / n}/" for n in passed]
@@ -38,8 +43,18 @@ def _leads_back(folder: Path) -> bool:
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
+def _unreadable(error: OSError) -> NoReturn:
+    raise DataError(
+        f"the folder {error.filename} cannot be read: {error.strerror}", "let it be read, or move it out of the data"
+    ) from error
+
+
 def visible(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if not _hidden(p.name))
+    """What is in a folder, hidden things left out; raises DataError as ``walk`` does."""
+    try:
+        return sorted(p for p in folder.iterdir() if not _hidden(p.name))
+    except OSError as e:
+        _unreadable(e)
 
 
 def is_image(path: Path) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from imgclf.console import some
 from imgclf.errors import DataError, ModelError, UserError
 from imgclf.results import calibration, metrics, multilabel
 from imgclf.results.abstention import Abstention
@@ -206,6 +207,5 @@ def _warnings(accuracy: Interval, majority: Interval, support: np.ndarray, class
         found.append(f"only {accuracy.n} images: the accuracy may lie anywhere in its interval")
     missing = [name for name, n in zip(classes, support, strict=True) if n == 0]
     if missing:
-        names = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
-        found.append(f"{len(missing)} of {len(classes)} classes have no image here and are not judged: {names}")
+        found.append(f"{len(missing)} of {len(classes)} classes have no image here and are not judged: {some(missing)}")
     return found + metrics.few_images(classes, support.tolist(), "classes")

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from imgclf.console import some
+
 FEW_IMAGES = 30  # below, an interval is too wide to say much
 FEW_OF_CLASS = 10  # below, the figures of one class say next to nothing: one image more or less is a tenth
 RESAMPLES = 1000
@@ -131,8 +133,7 @@ def few_images(names: Sequence[str], support: Sequence[int], what: str) -> list[
     few = [f"{name} ({n})" for name, n in zip(names, support, strict=True) if 0 < n < FEW_OF_CLASS]
     if not few:
         return []
-    shown = ", ".join(few[:5]) + (" …" if len(few) > 5 else "")
-    return [f"{len(few)} of {len(names)} {what} have fewer than {FEW_OF_CLASS} images, marked few: {shown}"]
+    return [f"{len(few)} of {len(names)} {what} have fewer than {FEW_OF_CLASS} images, marked few: {some(few)}"]
 
 
 def confusion(probs: np.ndarray, targets: np.ndarray, chosen: Sequence[int]) -> list[list[int]]:

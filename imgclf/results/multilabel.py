@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imgclf.console import finite
+from imgclf.console import finite, some
 from imgclf.results import calibration, metrics, thresholds
 from imgclf.results.metrics import Interval
 
@@ -196,6 +196,5 @@ def _warnings(n: int, rows: Sequence[dict[str, Any]]) -> list[str]:
     found = [f"only {n} images: the accuracy may lie anywhere in its interval"] if n < metrics.FEW_IMAGES else []
     missing = [row["class"] for row in rows if row["n"] == 0]
     if missing:
-        shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
-        found.append(f"{len(missing)} of {len(rows)} labels have no image here and so no AP: {shown}")
+        found.append(f"{len(missing)} of {len(rows)} labels have no image here and so no AP: {some(missing)}")
     return found + metrics.few_images([row["class"] for row in rows], [row["n"] for row in rows], "labels")

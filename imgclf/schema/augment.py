@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from imgclf.schema.section import Bool, Section, Share
+from imgclf.schema.section import Bool, Count, Section, Share
 
 
 class AugmentConfig(Section):
@@ -63,9 +63,7 @@ class AugmentConfig(Section):
         0.0, description="fastai's CutMix: a rectangle of another image pasted in; alpha, such as 1.0; 0: off"
     )
     erase: Share = Field(0.0, description="fastai's RandomErasing: how often a batch gets rectangles of noise; 0: off")
-    erase_count: Annotated[int, Field(strict=True, ge=1)] = Field(
-        1, description="erase: the most rectangles; they share the area, up to 30 %"
-    )
+    erase_count: Count = Field(1, description="erase: the most rectangles; they share the area, up to 30 %")
 
     @model_validator(mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from imgclf.schema.section import Bool, Section
+from imgclf.schema.section import Bool, Count, Section
 
 
 class DataConfig(Section):
@@ -58,7 +58,7 @@ class DataConfig(Section):
     folds: Annotated[int, Field(strict=True, ge=2)] | None = Field(
         None, description="cross-validation: deal the images into so many folds, instead of `valid_pct`"
     )
-    fold: Annotated[int, Field(strict=True, ge=1)] = Field(1, description="which fold validates, 1 to `folds`")
+    fold: Count = Field(1, description="which fold validates, 1 to `folds`")
     split: str | None = Field(
         None, description="use the split of an earlier run: its `split.csv`, or its folder; new images are not used"
     )
@@ -105,7 +105,7 @@ class DataConfig(Section):
         description="keep decoded images, so that epochs after the first do not decode them again: ram, for this run; "
         "disk, in the user's cache folder, for later runs too. The pixels stay the same, bit for bit",
     )
-    cache_gb: Annotated[float, Field(gt=0)] = Field(
+    cache_gb: Annotated[float, Field(strict=True, gt=0)] = Field(
         10.0, description="cache: the most it may hold, GB; on disk the files unused for longest make room"
     )
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from imgclf.foreign import FORM
-from imgclf.schema.section import Bool, Section
+from imgclf.schema.section import Bool, Count, Section
 
 HEAD = ("concat_pool", "pool", "lin_ftrs", "ps", "first_bn", "bn_final", "lin_first", "y_range")  # fastai's own head
 
@@ -52,7 +52,7 @@ class ModelConfig(Section):
     pool: Bool = Field(
         True, description="head: pool the body's last feature map; false: only for a body that pools itself"
     )
-    lin_ftrs: tuple[Annotated[int, Field(strict=True, ge=1)], ...] | Literal["auto"] | None = Field(
+    lin_ftrs: tuple[Count, ...] | Literal["auto"] | None = Field(
         "auto",
         description="head: sizes of the hidden layers; null: one of 512; []: none; auto: as fastai, null, unless the "
         "head begins at the probe, which has none",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from imgclf.schema.section import Bool, Section, Share
+from imgclf.schema.section import Bool, Count, Section, Share
 
 Rate = Annotated[float, Field(strict=True, gt=0)]
 
@@ -12,7 +12,7 @@ Rate = Annotated[float, Field(strict=True, gt=0)]
 class StageConfig(Section):
     """One stage of ``train.schedule: staged``: a ``freeze_to`` and a ``fit_one_cycle`` of fastai."""
 
-    epochs: Annotated[int, Field(strict=True, ge=1)] = Field(description="of this stage")
+    epochs: Count = Field(description="of this stage")
     freeze_to: Annotated[int, Field(strict=True)] = Field(
         description="the first layer group that trains: 0 all, -1 the head alone, -2 the head and the group before it"
     )
@@ -54,7 +54,7 @@ class TrainConfig(Section):
         "{epochs: 2, freeze_to: 0, lr: [1e-5, 1e-3]}]. freeze_to: the first layer group that trains (0: all, "
         "-1: the head alone); lr: of all layers, or [first, last]",
     )
-    lr: Annotated[float, Field(strict=True, gt=0)] | Literal["auto"] = Field(
+    lr: Rate | Literal["auto"] = Field(
         "auto",
         description="the highest learning rate, or auto: what the learning-rate finder suggests; after the probe a "
         "fixed one",
@@ -64,7 +64,7 @@ class TrainConfig(Section):
         description="once unfrozen, the first layers learn at the rate of the last ones divided by this; auto: 100, "
         "and 1 after the probe, whose head needs the least",
     )
-    lr_unfrozen: Annotated[float, Field(strict=True, gt=0)] | Literal["auto"] | None = Field(
+    lr_unfrozen: Rate | Literal["auto"] | None = Field(
         None,
         description="fine_tune: the highest learning rate once unfrozen, instead of lr/2; auto: what a second run of "
         "the finder suggests, all layers training, after the frozen phase; null: lr/2",
@@ -92,13 +92,13 @@ class TrainConfig(Section):
     focal_gamma: Annotated[float, Field(strict=True, ge=0)] = Field(
         2.0, description="loss: focal - how much less images count that are right already; 0: cross_entropy"
     )
-    class_weights: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+    class_weights: dict[str, Rate] | None = Field(
         None, description="how much an image of a class counts in the loss, such as {cat: 2.5}; unnamed classes: 1"
     )
-    clip: Annotated[float, Field(strict=True, gt=0)] | None = Field(
+    clip: Rate | None = Field(
         None, description="fastai's GradientClip: the largest norm of all gradients together; null: no limit"
     )
-    accumulate: Annotated[int, Field(strict=True, ge=1)] = Field(
+    accumulate: Count = Field(
         1,
         description="compute each batch in so many parts, one after another, and add up their gradients: the memory of "
         "data.batch_size / accumulate images, the step of data.batch_size (BatchNorm's statistics are those of a "
@@ -132,7 +132,7 @@ class TrainConfig(Section):
         "bought), and whether more images would help: seconds after the probe, else one more pass over at most 10,000 "
         "training images and the validation images; without pretrained weights there is nothing to judge",
     )
-    patience: Annotated[int, Field(strict=True, ge=1)] | None = Field(
+    patience: Count | None = Field(
         None, description="stop after so many epochs without a better one, counted over all phases; null: never"
     )
     checkpoint_minutes: Annotated[float, Field(strict=True, ge=0)] = Field(
@@ -144,7 +144,7 @@ class TrainConfig(Section):
         "(`pip install imgclf[tensorboard]`), in the folder `trackers` of the run and without the network",
     )
     device: str = Field("auto", description="auto | cpu | cuda | cuda:N | mps")
-    devices: Annotated[int, Field(strict=True, ge=1)] = Field(
+    devices: Count = Field(
         1,
         description="how many devices of this machine `train` uses, a process each (docs/distributed.md); under "
         "torchrun or accelerate launch these decide",

@@ -71,18 +71,17 @@ CODE = (
 )
 
 
-def write(folder: Path, record: Record, report: dict[str, Any], root: Path, warnings: Sequence[str] = ()) -> Path:
+def write(folder: Path, record: Record, report: dict[str, Any], root: Path) -> Path:
     """Write the card into a run folder.
 
     Args:
         report: The evaluation on the validation images, as ``eval/report.json`` has it.
         root: Where the images were; of it only the last name is written, and not that of a user's home.
-        warnings: Sentences on how the figures came about.
     """
-    return runs.write_text(folder / runs.CARD, text(record, report, _public_name(root), warnings))
+    return runs.write_text(folder / runs.CARD, text(record, report, _public_name(root)))
 
 
-def text(record: Record, report: dict[str, Any], data: str | None, warnings: Sequence[str] = ()) -> str:
+def text(record: Record, report: dict[str, Any], data: str | None) -> str:
     """The card as Markdown; ``data`` is a name for the images, if there is one."""
     several = record.task == "multi"
     code = layers.code(record.head)
@@ -95,7 +94,7 @@ def text(record: Record, report: dict[str, Any], data: str | None, warnings: Seq
         n=f"{report['n']:,}",
         figures=_table(["figure", "value", "95 % interval"], _figures(report)),
         classes=_classes(report, several),
-        limits="\n".join(f"- {line}" for line in [*warnings, *_limits(report, several)]),
+        limits="\n".join(f"- {line}" for line in _limits(report, several)),
         files=CODE.format(code) if code else "`model.safetensors` and `model.json` hold tensors and text, no code.",
         flag=" --trust" if code else "",
         argument=", trust=True" if code else "",
@@ -105,13 +104,12 @@ def text(record: Record, report: dict[str, Any], data: str | None, warnings: Seq
 
 def _what(record: Record) -> str:
     p = record.preprocess
-    colours = "RGB" if p.channels == 3 else "grey"
     starts = {True: ", started from weights trained on other images before", False: ", started from random weights"}
     start = starts.get(bool(record.training["pretrained"])) if "pretrained" in record.training else ""
     kind = "Any number of labels for a photograph" if record.task == "multi" else "One class for a photograph"
     return (
         f"{kind}, from {len(record.classes):,}. Architecture `{record.arch}`{start}; input "
-        f"{p.size} × {p.size} px, {colours}, made square by `{p.resize}`."
+        f"{p.size} × {p.size} px, {p.colours}, made square by `{p.resize}`."
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgclf.data.images import SUFFIXES
+from imgclf.data.walk import SYSTEM_NAMES
 from imgclf.errors import DataError, UserError
 from imgclf.shipping.fetch import SCHEMES, Address, scheme
 
@@ -95,8 +96,8 @@ class Sources:
 def images_under(paths: Iterable[Path | str]) -> list[Path]:
     """The image files meant by ``paths``: a folder stands for all images below it, sorted; a file for itself.
 
-    In folders, hidden files and folders and files without an image's suffix are passed over; a file that is named is
-    kept whatever its suffix. The list is empty if the folders hold no images.
+    In folders, hidden files and folders, a system's own, and files without an image's suffix are passed over; a file
+    that is named is kept whatever its suffix. The list is empty if the folders hold no images.
 
     Raises:
         DataError: for a path that does not exist.
@@ -121,7 +122,7 @@ def images_at(path: Path) -> Iterator[Path | Unreadable]:
         yield Unreadable(str(path), e.strerror or str(e))
         return
     for entry in entries:
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or entry.name in SYSTEM_NAMES:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from images_at(path / entry.name)

@@ -10,8 +10,9 @@ import numpy as np
 
 from imgclf import runs
 from imgclf.config import Override, load
-from imgclf.console import Terminal, finite
+from imgclf.console import Terminal, finite, some
 from imgclf.data import balance, changes, scan, split
+from imgclf.data.location import keep_out
 from imgclf.data.samples import Sample, Samples
 from imgclf.errors import DataError, ModelError, UserError, did_you_mean
 from imgclf.results import abstention, unlike
@@ -118,6 +119,12 @@ def locate(model: str | Path | None, runs_dir: Path) -> Path:
 def owner(path: Path) -> Path | None:
     """The run folder a model belongs to: itself, or the one it was exported into."""
     return next((p for p in (path, *path.absolute().parents) if (p / runs.MANIFEST).is_file()), None)
+
+
+def keep_out_of_data(run: Path | None, target: Path) -> None:
+    """Refuse to write ``target`` among the images of the run a model belongs to; raises UserError."""
+    if run is not None and (run / runs.CONFIG).is_file():
+        keep_out(load(str(run / runs.CONFIG)).config, target, "--out")
 
 
 def own_samples(run: Path, part: str) -> tuple[Path, tuple[Sample, ...]]:
@@ -253,7 +260,7 @@ def _check_labels(found: Samples, predictor: Predictor, terminal: Terminal) -> N
     unknown = sorted(set(found.class_counts) - set(predictor.classes))
     if not unknown:
         return
-    said = f"labels the model does not know: {', '.join(unknown[:5])}"
+    said = f"labels the model does not know: {some(unknown)}"
     if found.multi_label:
         terminal.warn(f"{said}; they are passed over")
         return

@@ -170,8 +170,8 @@ def _check_labels(predictor: Predictor, labels: Sequence[str]) -> None:
 
 def _keep_out(out: Path, run: Path | None, images: Sequence[Path], predictor: Predictor) -> None:
     """No picture among the images: not in the run's data, a folder named, or the folder of a class."""
-    root = runs.Run(run).manifest().get("data_root") if run else None
-    for folder in [*([Path(root)] if root else []), *(p for p in images if p.is_dir())]:
+    evaluate.keep_out_of_data(run, out)
+    for folder in (p for p in images if p.is_dir()):
         keep_outside(folder, out, "--out")
     for folder in {p.absolute().parent for p in images if not p.is_dir()}:
         if folder.name in predictor.classes or folder == out.absolute():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from imgclf import runs
 from imgclf.console import Terminal
 from imgclf.data.inspection import UNREADABLE
+from imgclf.data.location import keep_outside
 from imgclf.data.samples import Sample
 from imgclf.errors import DataError, ExportError, ModelError, UserError, did_you_mean
 from imgclf.workflow import evaluate
@@ -58,6 +59,7 @@ def export(
         trust: Whether the code that a custom head names may run.
 
     Raises:
+        UserError: for an unknown format, or a folder among the images.
         ExportError: if a format cannot be made here, or gives other answers than the model (exit code 5).
     """
     from imgclf.shipping import exporters, inference, verify
@@ -69,6 +71,9 @@ def export(
     folder = out or (run or path) / runs.EXPORT
     if folder.resolve() == path.resolve():
         raise UserError(f"--out {folder} is the folder of the model itself", "choose another one for its exports")
+    evaluate.keep_out_of_data(run, folder)
+    if data is not None:
+        keep_outside(data, folder, "--out")
     reference = inference.load(path, trust=trust)
     used = _from_folder(data, reference, n_images, int8) if data else _from_run(path, run, reference, n_images, int8)
     files, failed = [], []

@@ -12,6 +12,7 @@ from PIL import Image
 from imgclf.console import Terminal
 from imgclf.data.images import Preprocess, decode
 from imgclf.data.inspection import UNREADABLE
+from imgclf.data.location import keep_outside
 from imgclf.errors import DataError, ExportError, ModelError, UserError
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def import_model(
     """
     terminal = terminal or Terminal(quiet=True)
     target = out or Path(FOLDER) / file.stem
+    if data is not None:
+        keep_outside(data, target, "--out")
     _check(file, target, trust, {"--arch": arch, "--classes": classes, "--size": size})
     images = _images(data)
     if file.suffix.lower() in PICKLES:

@@ -204,7 +204,7 @@ def _record(run: Run, s: Any) -> None:
     data = s.data.dataset
     runs.write_text(run.file(runs.SPLIT), s.data.split_csv)
     run.update_manifest(
-        status="running", pid=os.getpid(),
+        status="running", **runs.this_process(),
         data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings, layout=s.data.samples.layout,
         classes=len(data.classes), arch=s.arch.name,
         pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),

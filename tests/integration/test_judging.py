@@ -28,6 +28,26 @@ def evaluate(here, *arguments: object):
     return run_here("evaluate", "mine", *arguments, cwd=here)
 
 
+def test_nothing_is_exported_among_the_images(here):
+    for data in ([], ["--data", "photos"]):
+        done = run_here("export", "mine", "-f", "safetensors", "--out", "photos/out", *data, cwd=here)
+        assert (done.returncode, "inside the data folder" in done.stderr) == (2, True), done.stderr
+    done = run_here("data", "show", "-d", "photos", "--out", "photos/new/batch.png", cwd=here)
+    assert (done.returncode, "inside the data folder" in done.stderr) == (2, True), done.stderr
+    assert not (here / "photos" / "out").exists() and not (here / "photos" / "new").exists()
+
+
+def test_a_table_beside_the_runs_is_no_reason_to_refuse(tmp_path):
+    """The folder of such a table is the working folder, where runs and pictures belong."""
+    root = judged.photos(tmp_path / "photos", 8, ("train", "valid"))
+    rows = [f"photos/{p.relative_to(root).as_posix()},{p.parent.name},{p.parts[-3]}" for p in root.rglob("*.png")]
+    (tmp_path / "table.csv").write_text("\n".join(["image,label,split", *rows]) + "\n")
+    judged.run_of(tmp_path / "table.csv", tmp_path / "runs")
+    for command in (["explain", "mine", "--top-losses", "1"], ["export", "mine", "-f", "safetensors"]):
+        done = run_here(*command, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
 def test_a_gate(here):
     found = evaluate(here, "--json").json["accuracy"]
     met = evaluate(here, "--json", "--fail-under", found["value"])

@@ -38,7 +38,7 @@ def test_a_taken_name_is_refused_with_a_free_one_and_nothing_is_touched(tmp_path
     assert (tmp_path / "runs/mine/config.yaml").read_text() == "seed: 1\n"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "-dash", ".hidden", "a b", "a\n", "a\x00"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "latest", "-dash", ".hidden", "a b", "a\n", "a\x00"])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path, name):
     with pytest.raises(UserError, match="cannot be a run's name"):
         runs.create(tmp_path, name, "", {})
@@ -133,6 +133,14 @@ def test_an_exception_after_the_end_does_not_change_the_status(make_run):
         run.finish("interrupted")
         raise RuntimeError("later")
     assert run.manifest()["status"] == "interrupted"
+
+
+def test_a_run_of_another_process_with_the_same_number_is_dead(make_run):
+    """In a container every command may be process 1."""
+    run = make_run("mine", "running")
+    assert runs.status(run) == "running"
+    run.update_manifest(process="another")
+    assert runs.status(run) == "killed"
 
 
 def test_a_block_without_an_exception_leaves_the_status_to_its_owner(make_run):

@@ -1,5 +1,6 @@
 """Corrections are laid over the labels; a split that is used again says what changed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ def test_relabel_and_drop(tmp_path):
     assert made.class_counts == {"cat": 2, "dog": 3}
     assert "2 corrections of c.csv (1 relabelled, 1 dropped)" in made.layout
     assert made.corrections == 2
+
+
+def test_a_label_named_twice_counts_once(tmp_path):
+    file = tmp_path / "c.csv"
+    file.write_text("path,action,label\ncat/0,relabel,dog;cat;dog\n")
+    made = corrections.apply(file, replace(FOUND, multi_label=True))
+    assert made.items[0].labels == ("cat", "dog")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 import os
 import unicodedata
 from collections import Counter
+from pathlib import Path
 
 import pytest
+import sklearn.datasets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -440,6 +442,46 @@ def test_the_embedded_digits(make_config):
     found = scan_all(make_config("digits"))
     assert len(found.items) == 1797
     assert sorted(found.class_counts) == [str(n) for n in range(10)]
+
+
+def test_digits_that_another_process_has_just_written_stay_as_they_are(tmp_path, monkeypatch):
+    """Two first runs at once: the slower one must not take away what the other is reading."""
+    from imgclf.data import digits
+
+    monkeypatch.setenv("IMGCLF_CACHE", str(tmp_path))
+    load = sklearn.datasets.load_digits
+
+    def slowly():
+        if not other:
+            other.append(True)
+            digits._write(tmp_path / "digits")  # the other process, from its beginning to its end
+        return load()
+
+    other: list[bool] = []
+    monkeypatch.setattr(sklearn.datasets, "load_digits", slowly)
+    monkeypatch.setattr(
+        digits.shutil, "rmtree", lambda folder, **_: removed.append(folder.name) if folder.exists() else None
+    )
+    removed: list[str] = []
+    assert sum(1 for _ in digits.folder().glob("*/*.png")) == digits.N_IMAGES
+    assert [name.startswith(".digits.") for name in removed] == [True]  # its own copy alone
+
+
+@pytest.mark.parametrize("call", ["os.scandir", "pathlib.Path.iterdir"])
+def test_a_folder_that_cannot_be_read_is_no_folder_without_images(root, scan, monkeypatch, call):
+    touch(root, "a/1.jpg", "b/1.jpg", "c/1.jpg")
+    name = call.rpartition(".")[2]
+    owner = os if name == "scandir" else Path
+    real = getattr(owner, name)
+
+    def refused(folder, *arguments):
+        if Path(folder) == (root / "b" if name == "scandir" else root):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder, *arguments)
+
+    monkeypatch.setattr(owner, name, refused)
+    with pytest.raises(DataError, match="cannot be read: Permission denied"):
+        scan(root)
 
 
 # Any name at all

@@ -46,6 +46,11 @@ def test_walking_gives_the_order_of_sorted_paths(tmp_path_factory, found):
     assert list(images_at(root)) == sorted(root.rglob("*.png"))
 
 
+def test_a_systems_own_thumbnails_are_no_photographs(tmp_path):
+    make_files(tmp_path, "a.png", "@eaDir/a.png")
+    assert [path.name for path in images_at(tmp_path)] == ["a.png"]
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [

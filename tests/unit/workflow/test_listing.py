@@ -8,7 +8,7 @@ from support import run_here
 
 from imgclf import runs
 from imgclf.cli import run_view
-from imgclf.errors import UserError
+from imgclf.errors import ModelError, UserError
 from imgclf.workflow import listing
 
 LOSSES = "phase,epoch,valid_loss\nfrozen,1,0.9\nunfrozen,1,nan\nunfrozen,2,{last}\n"
@@ -45,6 +45,16 @@ def folder(tmp_path) -> Path:
 def test_orders(folder, order, names):
     assert "".join(row["name"] for row in listing.listed(folder / "runs", order)) == names
     assert len(listing.ORDERS) == 8
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b'phase,valid_loss\n"frozen', b"phase,valid_loss\nfrozen\n"])
+def test_a_damaged_history_hides_no_run(folder, content):
+    history = folder / "runs" / "a" / runs.HISTORY
+    history.write_bytes(content)
+    assert [row["name"] for row in listing.listed(folder / "runs")] == ["a", "b", "c", "d"]
+    if content.startswith(b"\xff"):
+        with pytest.raises(ModelError, match="cannot read the history"):
+            listing.history_rows(runs.Run(folder / "runs" / "a"))
 
 
 def test_an_unknown_order(folder):
