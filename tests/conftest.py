@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
+import support
 from hypothesis import settings
-from support import SHARED, make_files, noise, picture, run_command, unpack
+from support import SHARED, make_files, noise, picture, unpack
 
 from imgclf.config import Override, load
 from imgclf.schema import Config
@@ -72,9 +72,9 @@ class Makers:
     files = staticmethod(make_files)
 
 
-@pytest.fixture
-def run_imgclf(tmp_path):
-    """``run_imgclf("train", "-d", folder, …)``: the command, in an empty working folder."""
-    work = tmp_path / "work"
-    work.mkdir()
-    return partial(run_command, cwd=work)
+@pytest.fixture(scope="module")
+def quick():
+    """Runs on one thread that draw no pictures: for what is not about those."""
+    with support.one_thread(), pytest.MonkeyPatch.context() as patch:
+        support.no_pictures(patch.setattr)
+        yield

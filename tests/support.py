@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +102,29 @@ def run_here(*arguments: object, cwd: Path) -> Done:
     finally:
         os.chdir(before)
     return Done(code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def one_thread():
+    """Enough for tiny images; and another number of threads adds in another order, so to other bits."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def no_pictures(replace: Callable[[str, object], None]) -> None:
+    """Let runs draw nothing: it takes as long as their training.
+
+    Args:
+        replace: Sets what a dotted name stands for, as ``monkeypatch.setattr`` does.
+    """
+    replace("imgclf.workflow.keeping.draw", lambda *_: [])
+    replace("imgclf.results.plots.history_plot", lambda *_: None)
 
 
 def history(run: Path) -> list[dict[str, str]]:

@@ -77,3 +77,12 @@ def write_with_weights(root: Path, per_class: int) -> Path:
     torch.manual_seed(7)
     torch.save(resnet18(weights=None).state_dict(), root / "weights.pth")
     return root
+
+
+def pretrained(root: Path) -> list[str]:
+    """Options of a small run on what ``write_with_weights`` has made."""
+    return [
+        *("-d", str(root / "images"), "--set", f"model.weights={root / 'weights.pth'}", "--set", "model.cut=-4"),
+        *("-a", "resnet18", "--size", "32", "--presize", "36", "-b", "8", "--device", "cpu", "--quiet"),
+        *("--set", "train.precision=fp32", "--set", "data.workers=0"),
+    ]  # fmt: skip

@@ -12,11 +12,6 @@ from imgclf.console import Terminal
 from imgclf.data.samples import Sample
 from imgclf.workflow import baselines
 
-SMALL = [
-    *("-a", "resnet18", "--size", "32", "--presize", "36", "-b", "8", "--device", "cpu", "--quiet"),
-    *("--set", "train.precision=fp32", "--set", "data.workers=0"),
-]  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -24,8 +19,7 @@ def folder(tmp_path_factory):
 
 
 def train(folder, name, *more):
-    arguments = ["train", "-d", folder / "images", *SMALL, "--set", f"model.weights={folder / 'weights.pth'}"]
-    done = run_here(*arguments, "--name", name, *more, cwd=folder)
+    done = run_here("train", *shapes.pretrained(folder), "--name", name, *more, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done, folder / "runs" / name, json.loads((folder / "runs" / name / "eval" / "report.json").read_text())
 
@@ -41,7 +35,7 @@ def at_hand(folder):
 def test_the_report_has_what_is_to_beat(at_hand):
     done, run, report = at_hand
     probe = report["baselines"]["probe"]
-    assert (probe["n_train"], probe["features"]) == (72, 512)
+    assert (probe["n_train"], probe["features"]) == (72, 128)
     assert report["baselines"]["majority"]["accuracy"]["value"] == pytest.approx(1 / 3)
     assert probe["logistic_regression"]["accuracy"]["n"] == probe["paired"]["n"] == report["n"] == 18
     assert "of which only the head was trained" in probe["paired"]["sentence"]

@@ -12,17 +12,12 @@ SMALL = [
     *("--set", "model.pretrained=false", "--set", "model.cut=-4", "--set", "train.precision=fp32"),
     *("--set", "data.workers=0", "--freeze-epochs", "0"),
 ]  # fmt: skip
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
     return shapes.write(tmp_path_factory.mktemp("cached") / "images", per_class=6)
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    monkeypatch.setattr("imgclf.workflow.keeping.draw", lambda *_: [])
-    monkeypatch.setattr("imgclf.results.plots.history_plot", lambda *_: None)
 
 
 def test_weights_history_and_figures_are_those_without_a_cache(images, tmp_path, monkeypatch):

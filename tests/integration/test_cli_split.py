@@ -9,7 +9,9 @@ from support import run_here
 FAST = [
     *("-a", "resnet18", "--size", "16", "--presize", "20", "-b", "12", "--lr", "0.001", "-e", "1"),
     *("--set", "data.workers=0", "--set", "model.pretrained=false", "--set", "train.precision=fp32"),
+    *("--set", "model.cut=-4"),
 ]  # fmt: skip
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

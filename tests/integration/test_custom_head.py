@@ -61,7 +61,9 @@ def failing(n_features, n_classes):
 SMALL = [
     *("-a", "resnet18", "-e", "1", "--size", "32", "--presize", "40", "-b", "8", "--lr", "0.003", "--device", "cpu"),
     *("--set", "model.pretrained=false", "--set", "train.precision=fp32", "--set", "data.workers=0"),
+    *("--set", "model.cut=-4"),
 ]  # fmt: skip
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def test_a_trusted_head_is_trained_loaded_and_exported(images, work):
     done = run_here("train", "-d", images, *SMALL, *head, "--trust", "--name", "run", "--json", cwd=work)
     assert done.returncode == 0, done.stderr
     [record] = json.loads((work / "runs/run/model.json").read_text())["head"]
-    assert record == {"layer": "Code", "factory": "own_heads:attention", "features": 512, "outputs": 3}
+    assert record == {"layer": "Code", "factory": "own_heads:attention", "features": 128, "outputs": 3}
     (work / "ran").unlink()
     sys.modules.pop("own_heads")
     done = run_here("predict", "run", images, cwd=work)

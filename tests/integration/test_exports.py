@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import support
 import torch
 from fastai.vision.learner import create_head
 from PIL import Image
@@ -47,10 +48,8 @@ def make_model(folder: Path, resize="crop", temperature=0.08, **head) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with support.one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapes
+import support
 import torch
 from support import run_here
 from torch import nn
@@ -20,10 +21,8 @@ SIDE = 32
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with support.one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import shapes
 import torch
+from support import run_here
 
 from imgclf.config import load_config
 from imgclf.console import Terminal
@@ -20,7 +21,7 @@ def ready(tmp_path):
         **{
             "data.path": str(shapes.write(tmp_path / "images", per_class=10)), "data.batch_size": 8, "data.workers": 0,
             "augment.presize": 40, "augment.size": 32, "model.arch": "resnet18", "model.pretrained": False,
-            "train.precision": "fp32", "train.device": "cpu",
+            "train.precision": "fp32", "train.device": "cpu", "model.cut": -4,
         }
     )  # fmt: skip
     return session.start(cfg, Terminal(quiet=True))
@@ -94,12 +95,13 @@ def test_nothing_is_written(ready, tmp_path, monkeypatch):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_command_gives_the_contract(tmp_path, run_imgclf):
+def test_the_command_gives_the_contract(tmp_path):
     images = shapes.write(tmp_path / "images", per_class=8)
     plot = tmp_path / "curve.png"
-    done = run_imgclf(
+    done = run_here(
         "lrfind", "-d", images, "-a", "resnet18", "--size", 32, "--presize", 40, "-b", 8, "--plot", plot, "--json",
         "--set", "model.pretrained=false", "--set", "data.workers=0", "--set", "train.precision=fp32",
+        "--set", "model.cut=-4", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert set(done.json["suggestions"]) == {"valley", "slide", "minimum", "steep"}

@@ -21,19 +21,17 @@ from imgclf.workflow import rates, session
 SMALL = [
     *("-a", "resnet18", "-e", "1", "--freeze-epochs", "1", "--size", "32", "--presize", "40", "-b", "9"),
     *("--set", "model.pretrained=false", "--set", "train.precision=fp32", "--set", "data.workers=0", "--device", "cpu"),
+    *("--set", "model.cut=-3"),  # as many layer groups as the whole network, a quarter of the weights
 ]  # fmt: skip
 AUTO = ["--lr", "0.003", "--set", "train.lr_unfrozen=auto"]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick():
-    """One thread, and a short sweep: both finders here take the same steps."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _short_sweep(quick):
+    """A short sweep: both finders here take the same steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lr, "sweep_size", lambda planned: (16, (1e-5, 1.0)))
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import shapes
 from support import run_here, unpack
 
 FAST = ["-a", "resnet18", "--size", "32", "--presize", "40", "-b", "8", "--lr", "3e-3", "--set", "data.workers=0"]
-RANDOM = ["--set", "model.pretrained=false"]
+RANDOM = ["--set", "model.pretrained=false", "--set", "model.cut=-4"]
 
 
 @pytest.fixture(scope="module")

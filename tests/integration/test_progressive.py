@@ -1,14 +1,11 @@
 """Progressive resizing: each epoch at its size, validation and model at the last, resumed runs the same bit for bit."""
 
-import csv
 import json
 
 import pytest
 import shapes
-import torch
 from fastai.vision.all import Callback
-from safetensors.torch import load_file
-from support import run_here
+from support import history, run_here, same
 
 from imgclf.config import load_config
 from imgclf.console import Terminal
@@ -17,8 +14,9 @@ from imgclf.training.seeding import SeedEpochs
 from imgclf.workflow import session
 
 SMALL = ["-a", "resnet18", "-e", "2", "--freeze-epochs", "1", "--presize", "40", "-b", "5", "--lr", "0.003"]
-SMALL += ["--set", "model.pretrained=false", "--device", "cpu", "--set", "data.workers=0"]
+SMALL += ["--set", "model.pretrained=false", "--device", "cpu", "--set", "data.workers=0", "--set", "model.cut=-4"]
 SIZES = ["--set", "augment.sizes=[16, 24]"]
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 class Sides(Callback):
@@ -43,7 +41,7 @@ def prepared(images, **settings):
         **{
             "data.path": str(images), "data.batch_size": 9, "data.workers": 0, "augment.presize": 40,
             "augment.sizes": [16, 24], "model.arch": "resnet18", "model.pretrained": False, "train.device": "cpu",
-            "train.epochs": 2, **settings,
+            "train.epochs": 2, "model.cut": -4, **settings,
         }
     )  # fmt: skip
 
@@ -78,25 +76,11 @@ def test_fastais_engine_reaches_the_size_with_nothing_else_to_do(images):
     assert s.loaders.dls.train.one_batch()[0].shape[-2:] == (24, 24)
 
 
-def rows(run):
-    with (run / "history.csv").open(encoding="utf-8", newline="") as stream:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
-
-
 class Killed(BaseException):
     """Ends a run where kill -9 would."""
 
 
-@pytest.fixture
-def one_thread():
-    """Another number of threads adds in another order, so to other bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def test_killed_at_any_size_and_resumed_it_ends_with_the_same_bits(images, tmp_path, monkeypatch, one_thread):
+def test_killed_at_any_size_and_resumed_it_ends_with_the_same_bits(images, tmp_path, monkeypatch):
     done = run_here("train", "-d", images, *SMALL, *SIZES, "--name", "whole", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     from imgclf.training import checkpoint
@@ -118,11 +102,8 @@ def test_killed_at_any_size_and_resumed_it_ends_with_the_same_bits(images, tmp_p
         arguments = ["--resume", "run"]
     assert run_here("train", *arguments, cwd=tmp_path).returncode == 0
     whole, run = tmp_path / "runs" / "whole", tmp_path / "runs" / "run"
-    assert [row["size"] for row in rows(whole)] == ["16", "24", "24"]
-    assert rows(run) == rows(whole)
-    for name in ("model.safetensors", "last.ckpt"):
-        a, b = load_file(run / name), load_file(whole / name)
-        assert [key for key in a if not torch.equal(a[key], b[key])] == []
+    assert [row["size"] for row in history(whole)] == ["16", "24", "24"]
+    same(run, whole)
     assert json.loads((run / "model.json").read_text())["preprocess"]["size"] == 24
 
 

@@ -11,6 +11,7 @@ import pytest
 from support import photo, run_here
 
 SMALL = ("--size", "32", "--presize", "40", "-b", "4", "--set", "data.workers=0", "--set", "model.pretrained=false")
+SMALL += ("-a", "resnet18", "--set", "model.cut=-4")
 ONE_EPOCH = ("-e", "1", "--freeze-epochs", "0", "--lr", "1e-3")
 
 
@@ -44,25 +45,11 @@ def walk_through(data: Path, work: Path, *names: str) -> None:
     """Every command that reads a data folder, or those named; each must have done its work."""
     runs = ("--runs-dir", work / "runs")
     commands = [
-        (
-            0,
-            "train",
-            "-d",
-            data,
-            *SMALL,
-            *ONE_EPOCH,
-            *runs,
-            "--name",
-            "r",
-            "-a",
-            "resnet18",
-            "--set",
-            "data.on_leak=fix",
-        ),
+        (0, "train", "-d", data, *SMALL, *ONE_EPOCH, *runs, "--name", "r", "--set", "data.on_leak=fix"),
         (3, "data", "check", "-d", data, "--strict", "--out", work / "findings"),
         (0, "data", "summary", "-d", data, *SMALL),
         (0, "data", "show", "-d", data, *SMALL, "--n", "2", "--out", work / "batch.png"),
-        (0, "lrfind", "-d", data, *SMALL, "-a", "resnet18", "--plot", work / "lr.png"),
+        (0, "lrfind", "-d", data, *SMALL, "--plot", work / "lr.png"),
         (0, "evaluate", "r", *runs),
         (0, "evaluate", "r", *runs, "--data", data),
         (3, "predict", "r", data, *runs),  # 3: one file is broken

@@ -76,6 +76,7 @@ def test_the_plan_and_the_report_show_it(rare, tmp_path):
         "--name",
         "r",
     ]
+    settings += ["--set", "model.cut=-4"]
     for change in ("model.pretrained=false", "train.precision=fp32", "data.workers=0", "data.balance=loss"):
         settings += ["--set", change]
     done = run_here("train", "-d", rare, *settings, "--json", cwd=tmp_path)

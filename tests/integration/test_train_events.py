@@ -11,7 +11,9 @@ from support import run_here
 TINY = [
     *("-a", "resnet18", "--size", "32", "--presize", "40", "-b", "6", "-e", "0", "--freeze-epochs", "1"),
     *("--set", "data.workers=0", "--set", "model.pretrained=false", "--set", "train.precision=fp32"),
+    *("--set", "model.cut=-4"),
 ]  # fmt: skip
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

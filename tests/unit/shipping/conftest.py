@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import support
 import torch
 from fastai.vision.learner import create_head
 from PIL import Image
@@ -59,11 +60,8 @@ def make_photos(folder: Path, n: int = 6) -> list[Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    """Tiny images on a busy machine: threads would wait for each other longer than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with support.one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
