@@ -116,7 +116,7 @@ def markup(case: Case) -> None:
     _check_page(write_report(case.folder / "report.html", content).read_text(encoding="utf-8"))
     with either():
         tree = {**_record(), "classes": list(dict.fromkeys(names))}
-        text = card.text(Record.from_json(json.dumps(tree)), evaluation, names[0], [])
+        text = card.text(Record.from_json(json.dumps(tree)), evaluation, names[0])
         assert "<script" not in text and "<img" not in text and "<svg" not in text, "markup in the card"
     terminal = _terminal()
     terminal.show(table(names[0], names, [names]))
