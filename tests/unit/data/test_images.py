@@ -4,9 +4,11 @@ import contextlib
 import csv
 import io
 import os
+import struct
 import subprocess
 import sys
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
@@ -193,7 +195,13 @@ def test_16_bit_grey_files_are_not_white(tmp_path):
 
 def test_16_bit_grey_with_a_transparent_value_is_not_white(tmp_path):
     ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
-    decoded = np.asarray(decode(saved(tmp_path, Image.fromarray(ramp), "a.png", transparency=100)))[..., 0]
+    path = saved(tmp_path, Image.fromarray(ramp), "a.png")
+    png, chunk = path.read_bytes(), b"tRNS" + struct.pack(">H", 100)  # which Pillow before 10.3 cannot write itself
+    behind = png.index(b"IDAT") - 4
+    transparent = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    path.write_bytes(png[:behind] + transparent + png[behind:])
+    assert Image.open(path).info["transparency"] == 100
+    decoded = np.asarray(decode(path))[..., 0]
     assert 120 < decoded.mean() < 135
 
 
@@ -312,6 +320,8 @@ def test_the_manifest_names_every_awkward_file(odd_images):
 @pytest.mark.parametrize("row", ODD, ids=[row["fname"] for row in ODD])
 def test_an_awkward_file_is_what_its_manifest_says(odd_images, row):
     path = odd_images / row["fname"]
+    if path.suffix == ".avif" and path.suffix not in Image.registered_extensions():
+        pytest.skip("this Pillow reads no AVIF; from 11.3 on it does")
     if row["expected"] != "readable":
         with pytest.raises((OSError, ValueError, SyntaxError, Image.DecompressionBombError)):
             decode(path)
