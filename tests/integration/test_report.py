@@ -50,10 +50,10 @@ def test_nothing_is_decoded_in_full_and_nothing_is_written_among_the_images(here
     from imgclf.data import images, inspection
     from imgclf.results import thumbnails
 
-    def decode(path, at_least=None):
+    def decode(path, at_least=None, grey_range=None):
         assert at_least is not None, f"{path} in full"
         read.append(path)
-        return really(path, at_least)
+        return really(path, at_least, grey_range)
 
     read: list[Path] = []
     really = images.decode
@@ -120,7 +120,7 @@ def test_figures_that_cannot_be_read(here, tmp_path, text):
     (tmp_path / "runs" / "mine" / "eval" / "report.json").write_text(text)
     done = run_here("report", "mine", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (4, "")
-    assert "cannot read the figures runs/mine/eval/report.json" in done.stderr
+    assert "runs/mine/eval/report.json cannot be read" in done.stderr
 
 
 @pytest.mark.parametrize(
