@@ -199,6 +199,8 @@ def smaller(arguments: list[str]) -> list[str]:
     """The arguments with ``SMALL`` behind them, if the command takes settings and does not go on with a run's own."""
     if arguments[0] not in TAKES_SETTINGS or "--resume" in arguments:
         return arguments
+    if arguments[0] == "compare" and not {"--archs", "--losses", "--lrs"} & set(arguments):
+        return arguments  # finished runs, as they are
     text = " ".join(arguments)
     settings = dict(SMALL)
     shown = re.search(r"(?:--epochs|-e|train\.epochs=?)[ =]?(\d+)", text)
