@@ -24,8 +24,9 @@ from rich.text import Text
 from imgclf.errors import UserError
 
 PIPE_WIDTH = 10_000
-# What moves a terminal's cursor, renames its window or turns the direction of what follows.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What moves a terminal's cursor, renames its window or turns the direction of what follows; and halves of characters,
+# which a file's name may have and no UTF-8 can.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 logger = logging.getLogger("imgclf")
 logger.addHandler(logging.NullHandler())  # without a run's log file, Python would print warnings a second time
@@ -52,13 +53,13 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """A line for the user on stderr, and in the run's log."""
-        logger.info(text)
+        logger.info(visible(text))
         if not self.quiet:
             self._line(Text(text))
 
     def warn(self, text: str) -> None:
         """A line the user should not miss."""
-        logger.warning(text)
+        logger.warning(visible(text))
         if not self.quiet:
             self._line(Text.assemble(("warning: ", "bold yellow"), text))
 
@@ -87,7 +88,7 @@ class Terminal:
 
     def error(self, error: UserError) -> None:
         """What happened and how to mend it; with ``--json`` as a document on stdout."""
-        logger.error(error.message)
+        logger.error(visible(error.message))
         if self.json_mode:
             detail = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
             self.result({"error": {**detail, "exit_code": error.exit_code}})
@@ -131,7 +132,7 @@ class Shown:
 
 
 def visible(text: str) -> str:
-    """The text with its control characters but tabs and line ends written out."""
+    """The text with its control characters but tabs and line ends written out, and what UTF-8 has no place for."""
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

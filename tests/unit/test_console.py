@@ -172,6 +172,21 @@ def test_the_log_file_gets_notes_and_warnings_even_when_quiet(tmp_path):
     assert [line.split(" ", 2)[2] for line in lines] == ["INFO a note", "WARNING a warning"]
 
 
+def test_the_log_takes_any_name_a_file_may_have(tmp_path, caplog):
+    handler = console.log_to(tmp_path / "log")
+    evil = "half \ud800, byte \udcff, \x1b[2J"
+    try:
+        Terminal(quiet=True).note(evil)
+        Terminal(quiet=True).warn(evil)
+        Terminal(quiet=True, json_mode=True).error(UserError(evil))
+    finally:
+        console.logger.removeHandler(handler)
+        handler.close()
+    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert [line.partition("half ")[2] for line in lines] == ["\\ud800, byte \\udcff, \\x1b[2J"] * 3
+    caplog.text.encode()
+
+
 def test_without_a_log_file_nothing_is_printed_a_second_time(capsys):
     Terminal(quiet=True).warn("once")
     assert capsys.readouterr().err == ""
