@@ -32,6 +32,9 @@ class PlacedLoader(TfmdDL):
     # How often each item is drawn, in proportion; None: each once. fastai's WeightedDL draws with NumPy's generator,
     # which stands elsewhere when a pass begins in its middle.
     weights: Sequence[float] | None = None
+    # Which items the batch handed out last is made of, in its order.
+    numbers: Sequence[int] = ()
+    _order: Sequence[int] = ()
 
     def place(self, seed: int, first_batch: int = 0) -> None:
         """Make the next pass a function of ``seed``, beginning at batch ``first_batch``."""
@@ -50,7 +53,9 @@ class PlacedLoader(TfmdDL):
     def get_idxs(self) -> list[int]:
         idxs: list[int] = super().get_idxs() if self.weights is None else self._drawn(self.weights)
         left = idxs[self.first_batch * self.step_size :]
-        return share(left, int(self.bs or 1), ranks.rank(), ranks.world(), bool(self.drop_last))
+        mine = share(left, int(self.bs or 1), ranks.rank(), ranks.world(), bool(self.drop_last))
+        self._order = [i % self.n for i in mine]
+        return mine
 
     def images(self, batch: int) -> int:
         """How many images a step has, counted from 0, those of all processes together and none twice."""
@@ -78,15 +83,21 @@ class PlacedLoader(TfmdDL):
 
     def __iter__(self) -> Iterator[Any]:
         if self.seed is None:
-            yield from super().__iter__()
+            yield from self._numbered()
             return
         seed, batch = self.seed, self.first_batch
         seed_everything(batch_seed(seed, batch))
-        for made in super().__iter__():
+        for made in self._numbered():
             yield made
             batch += 1
             seed_everything(batch_seed(seed, batch))
         self.first_batch = 0
+
+    def _numbered(self) -> Iterator[Any]:
+        size = int(self.bs or 1)
+        for i, made in enumerate(super().__iter__()):
+            self.numbers = self._order[i * size : (i + 1) * size]
+            yield made
 
 
 def seed_everything(seed: int) -> None:

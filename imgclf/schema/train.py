@@ -80,6 +80,12 @@ class TrainConfig(Section):
         description="BatchNorm layers of the body keep the statistics of their pretraining, instead of taking those "
         "of each batch; auto: where the head begins at the probe",
     )
+    out_of_fold: Bool = Field(
+        True,
+        description="after the probe, each training image is answered by a head of its cross-validation that was "
+        "fitted without it: the body learns from mistakes such as on new images, the head stays as it is. Not with "
+        "MixUp, CutMix, compile or more than 10,000 images. false: the head trains along",
+    )
     moms: tuple[Share, Share, Share] = Field(
         (0.95, 0.85, 0.95), description="momentum at the start, the peak and the end of a cycle"
     )

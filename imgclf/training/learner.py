@@ -18,7 +18,7 @@ from fastai.vision.all import (
 
 from imgclf.data.loaders import Loaders
 from imgclf.schema import Config
-from imgclf.training import augment, batchnorm, network, plan, precision, probing, speed
+from imgclf.training import augment, batchnorm, network, outoffold, plan, precision, probing, speed
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.losses import Task, loss_func
@@ -71,9 +71,12 @@ def build(
     keeps = batchnorm.callbacks(cfg, probe)
     learn.add_cbs(keeps)
     MicroBatches(loaders.batch_size, cfg.train.accumulate).install(learn)
+    answers, told = outoffold.callbacks(cfg, int(loaders.dls.train.n), probe)
+    learn.add_cbs(answers)
     return learn, [
         *notes,
         *_chosen(model[1], probe, bool(keeps)),
+        *told,
         *speed.apply(cfg, learn, hardware, loaders.preprocess.size),
     ]
 

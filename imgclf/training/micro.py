@@ -38,6 +38,7 @@ class MicroBatches(Callback):
         largest = None if parts == 1 else -(-batch_size // parts)
         # The most images at a time, None: all of a batch. A run's checkpoint keeps them.
         self.limits: dict[str, int | None] = {"train": largest, "valid": largest}
+        self.part = 0, 0  # where in the batch the images that are being computed begin and end
         self.warn: Callable[[str], object] = lambda text: None
         self.changed: Callable[[], object] = lambda: None
 
@@ -107,6 +108,7 @@ def _fits(learn: Learner) -> bool:
 def _compute(learn: Learner, parts: list[tuple[int, int]]) -> None:
     preds = []
     for start, end in parts:
+        learn.micro_batches.part = start, end
         learn.pred = learn.model(*[x[start:end] for x in learn.xb])
         learn("after_pred")
         preds.append(learn.pred.detach() if len(parts) > 1 else learn.pred)

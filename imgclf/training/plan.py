@@ -36,7 +36,8 @@ ONE_CYCLE = Curve("one_cycle", 0.25, 25.0)
 FLAT_COS = Curve("flat_cos", 0.75)
 PROBE = Curve("closed_form", 0.0)
 LR_MULT = 100.0  # fine_tune's, where train.lr_mult is auto
-PROBE_LR, PROBE_LR_MULT = 1e-4, 1.0  # where train.lr is auto and the head begins at the probe (docs/recipe.md)
+# Where train.lr is auto and the head begins at the probe, and trains along or not (docs/recipe.md).
+PROBE_LR, OUT_OF_FOLD_LR, PROBE_LR_MULT = 1e-4, 2e-4, 1.0
 FREEZE_EPOCHS = 1  # where train.freeze_epochs is auto
 
 HEAD_ONLY, ALL_LAYERS = -1, 0

@@ -4,7 +4,7 @@ Linear discriminant analysis with a shrunk covariance: with few images a class i
 head trained by gradient steps, and costs one pass over the images (docs/recipe.md has the figures).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,20 @@ FOLDS = 5
 
 
 @dataclass(frozen=True)
+class FoldHeads:
+    """The heads of the cross-validation: each was fitted without the images of one part.
+
+    Attributes:
+        weight: (FOLDS, C, F). bias: (FOLDS, C).
+        fold: (N,), the part that each image is in, and so the head that does not know it.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    fold: Tensor
+
+
+@dataclass(frozen=True)
 class LinearHead:
     """``features @ weight.T + bias`` are logits.
 
@@ -25,6 +39,7 @@ class LinearHead:
         weight: (C, F). bias: (C,).
         shrinkage: Chosen by cross-validation: the share of a multiple of the identity in the covariance.
         error_rate: Of the cross-validation over the training images; ``loss`` its cross-entropy.
+        others: What the cross-validation judged, at the shrinkage and scale chosen.
     """
 
     weight: Tensor
@@ -32,6 +47,7 @@ class LinearHead:
     shrinkage: float
     error_rate: float
     loss: float
+    others: FoldHeads
 
 
 @dataclass(frozen=True)
@@ -61,11 +77,28 @@ def fit(features: Tensor, targets: Tensor, n_classes: int) -> LinearHead | None:
     reduced, basis = _reduce(features.double() - centre)
     held_out, within = _cross_validated(reduced, targets, counts, features.shape[1])
     wrong = held_out.logits.argmax(1) != targets
-    scatter = _scatter(reduced, targets, n_classes, within)
-    weight, bias = _discriminant(scatter, held_out.shrinkage, features.shape[1])
-    weight, bias = held_out.scale * (weight @ basis.T), held_out.scale * bias
-    bias = bias - weight @ centre + _log_prior(counts)
-    return LinearHead(weight.float(), bias.float(), held_out.shrinkage, wrong.double().mean().item(), held_out.loss)
+
+    def head(chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Weight (C, F) and bias (C,) from some of the images."""
+        scatter = _scatter(reduced[chosen], targets[chosen], n_classes, within)
+        weight, bias = _discriminant(scatter, held_out.shrinkage, features.shape[1])
+        weight, bias = held_out.scale * (weight @ basis.T), held_out.scale * bias
+        return weight.float(), (bias - weight @ centre + _log_prior(counts)).float()
+
+    weight, bias = head(slice(None))
+    fold = folds(targets)
+    others = FoldHeads(*_without_each(fold, head), fold)
+    alone = others.bias.isinf()  # a class whose only image is held out has no other head than that
+    others.weight[alone], others.bias[alone] = (
+        x.expand_as(y)[alone] for x, y in ((weight, others.weight), (bias, others.bias))
+    )
+    return LinearHead(weight, bias, held_out.shrinkage, wrong.double().mean().item(), held_out.loss, others)
+
+
+def _without_each(fold: Tensor, head: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Weights (FOLDS, C, F) and biases (FOLDS, C) of the heads fitted without the images of each part."""
+    weights, biases = zip(*(head(fold != k) for k in range(FOLDS)), strict=True)
+    return torch.stack(weights), torch.stack(biases)
 
 
 @dataclass(frozen=True)
@@ -193,16 +226,22 @@ def fit_labels(features: Tensor, targets: Tensor) -> LinearHead:
     reduced, basis = _reduce(features.double() - centre)
     held_out = _labels_held_out(reduced, y, n_features)
     wrong = (held_out.logits > 0) != y.bool()
-    weight, bias = _least_squares(reduced, y, held_out.shrinkage, n_features)
-    slopes = held_out.slopes
-    weight, bias = slopes[:, None] * (weight @ basis.T), slopes * bias + held_out.offsets
-    return LinearHead(
-        weight.float(),
-        (bias - weight @ centre).float(),
-        held_out.shrinkage,
-        wrong.double().mean().item(),
-        held_out.loss,
-    )
+
+    def head(chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Weight (C, F) and bias (C,) from some of the images."""
+        weight, bias = _least_squares(reduced[chosen], y[chosen], held_out.shrinkage, n_features)
+        weight, bias = held_out.slopes[:, None] * (weight @ basis.T), held_out.slopes * bias + held_out.offsets
+        return weight.float(), (bias - weight @ centre).float()
+
+    fold = _turns(len(y))
+    others = FoldHeads(*_without_each(fold, head), fold)
+    error = wrong.double().mean().item()
+    return LinearHead(*head(slice(None)), held_out.shrinkage, error, held_out.loss, others)
+
+
+def _turns(n: int) -> Tensor:
+    """The part that each of ``n`` images with several labels is held out in: (N,)."""
+    return torch.arange(n) % FOLDS
 
 
 @dataclass(frozen=True)
@@ -217,7 +256,7 @@ class _LabelsHeldOut:
 
 
 def _labels_held_out(x: Tensor, y: Tensor, n_features: int) -> _LabelsHeldOut:
-    fold = torch.arange(len(y)) % FOLDS
+    fold = _turns(len(y))
     best: _LabelsHeldOut | None = None
     for shrinkage in SHRINKAGES:
         scores = torch.zeros_like(y)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,12 @@ class FitHead(Callback):
         self.kept = both[chosen, : -last.in_features].numpy(), chosen
         head = probe.fit_labels(x, y) if y.dim() == 2 else probe.fit(x, y, last.out_features)
         assert head is not None, "the plan has no probe where no class has two images"
+        moved = self._weights().log()
         with torch.no_grad():
             last.weight.copy_(head.weight)
-            last.bias.copy_(head.bias + self._weights().log())
+            last.bias.copy_(head.bias + moved)
+        if hasattr(self.learn, "out_of_fold"):
+            self.learn.out_of_fold.heads = replace(head.others, bias=head.others.bias + moved)
         self.found(
             f"probe: {len(x):,} images, {x.shape[1]} features, shrinkage {head.shrinkage:g}; "
             f"cross-validated error {head.error_rate:.3f}, loss {head.loss:.3f}"

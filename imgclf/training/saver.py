@@ -16,12 +16,13 @@ from imgclf.training.watch import Watch
 
 def capture(learn: Learner) -> dict[str, Any]:
     """All of a learner that a later step depends on; tensors are not copied."""
-    scaler, ema = getattr(learn, "scaler", None), getattr(learn, "ema", None)
+    scaler, ema, answers = (getattr(learn, name, None) for name in ("scaler", "ema", "out_of_fold"))
     return {
         "model": get_model(learn.model).state_dict(),
         "ema": ema.averaged.state_dict() if ema else {},
         "opt": learn.opt.state_dict(),
         "scaler": scaler.state_dict() if scaler else {},
+        "out_of_fold": answers.state() if answers else {},
         "micro": dict(learn.micro_batches.limits),
         "smooth_loss": {"count": learn.recorder.smooth_loss.count, "val": learn.recorder.smooth_loss.val},
     }
@@ -69,6 +70,8 @@ class Saver(Callback):
         learn.model.load_state_dict(self.resumed.state["model"])
         if self.resumed.state.get("ema"):
             learn.ema.averaged.load_state_dict(self.resumed.state["ema"])
+        if self.resumed.state.get("out_of_fold"):
+            learn.out_of_fold.restore(self.resumed.state["out_of_fold"])
         learn.micro_batches.limits |= self.resumed.state.get("micro", {})
         self.watch.rows, self.watch.keep.best = list(self.resumed.rows), self.resumed.best
         if self.resumed.is_best:

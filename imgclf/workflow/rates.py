@@ -8,7 +8,7 @@ from imgclf import ranks, runs
 from imgclf.errors import ConfigError
 from imgclf.runs import Run
 from imgclf.training.lr import Found
-from imgclf.training.plan import PROBE_LR, Phase, Plan
+from imgclf.training.plan import OUT_OF_FOLD_LR, PROBE_LR, Phase, Plan
 from imgclf.workflow import together
 from imgclf.workflow.events import Events
 from imgclf.workflow.session import Session
@@ -26,10 +26,11 @@ def choose(s: Session, run: Run | None = None, events: Events | None = None) -> 
         return float(s.given_lr)
     if s.probe:
         why = "for a head that begins at the probe (train.recipe: auto)"
-        events.tell("lr", lr=PROBE_LR, reason=why)
-        s.terminal.note(f"learning rate: {PROBE_LR:g}, {why}; --set train.lr_unfrozen=auto looks for one")
-        record(run, "lr", {"value": PROBE_LR, "reason": why})
-        return PROBE_LR
+        lr = OUT_OF_FOLD_LR if hasattr(s.learn, "out_of_fold") else PROBE_LR
+        events.tell("lr", lr=lr, reason=why)
+        s.terminal.note(f"learning rate: {lr:g}, {why}; --set train.lr_unfrozen=auto looks for one")
+        record(run, "lr", {"value": lr, "reason": why})
+        return lr
     s.terminal.note("learning rate: looking for one (--lr NUMBER skips this)")
     found = together.agreed(s.find_lr(planned_steps=s.plan(1.0).steps))
     events.tell("lr", lr=found.chosen, reason=found.reason, suggestions=found.suggestions)

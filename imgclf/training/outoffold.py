@@ -1,0 +1,101 @@
+"""After the probe: each training image is answered by a head that does not know it, so that the body has work left.
+
+A linear head fitted in closed form to a few hundred images knows them nearly by heart. What its loss then tells the
+body is small, and about how to fit these images more, not about what goes wrong with new ones. The heads of the probe's
+cross-validation make, on the images each was fitted without, the mistakes that the whole head makes on new images.
+So the body learns from those, and is judged and kept with the whole head, which stays as it is (docs/recipe.md).
+"""
+
+from typing import Any
+
+import torch
+from fastai.vision.all import Callback, get_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imgclf.schema import Config
+from imgclf.training.features import MOST_KEPT
+from imgclf.training.probe import FoldHeads
+
+
+class OutOfFold(Callback):
+    """While training, the last layer answers with the heads that were fitted without the images; it does not train.
+
+    The heads come from ``FitHead``, or from the checkpoint of a run that has passed it; until then nothing happens.
+    """
+
+    order = 9  # before the model is wrapped for several processes: they wait for every gradient there is to be
+
+    def __init__(self) -> None:
+        self.heads: FoldHeads | None = None
+
+    def before_fit(self) -> None:
+        if self.heads is None:
+            return
+        last = self._last
+        self.heads = FoldHeads(
+            *(t.to(last.weight.device) for t in (self.heads.weight, self.heads.bias, self.heads.fold))
+        )
+        last.requires_grad_(False)
+
+    def before_train(self) -> None:
+        # Only here and now: whoever copies the model, or judges it, gets the layer as it is.
+        self.hook = self._last.register_forward_hook(self._answer) if self.heads else None
+
+    def after_train(self) -> None:
+        self._let_go()
+
+    def after_cancel_train(self) -> None:
+        self._let_go()
+
+    def after_cancel_fit(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        hook, self.hook = getattr(self, "hook", None), None
+        if hook:
+            hook.remove()
+
+    @property
+    def _last(self) -> Any:
+        return get_model(self.learn.model)[1][-1]
+
+    def _answer(self, layer: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> Tensor:
+        assert self.heads is not None
+        start, end = self.learn.micro_batches.part
+        numbers = torch.tensor(self.learn.dl.numbers[start:end], device=self.heads.fold.device)
+        fold, logits = self.heads.fold[numbers], torch.zeros_like(answer)
+        for k in fold.unique().tolist():
+            of = (fold == k).nonzero()[:, 0]
+            logits = logits.index_copy(
+                0, of, F.linear(given[0][of], self.heads.weight[k], self.heads.bias[k]).to(logits)
+            )
+        return logits
+
+    def state(self) -> dict[str, Tensor]:
+        """For a checkpoint; empty before the probe."""
+        return {} if self.heads is None else dict(vars(self.heads))
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take up ``state``."""
+        self.heads = FoldHeads(**state) if state else None
+
+
+def callbacks(cfg: Config, n_train: int, probe: bool) -> tuple[list[OutOfFold], list[str]]:
+    """The callback where training begins at the ``probe`` and it can help, and what to tell of the decision."""
+    if not probe:
+        return [], []
+    if not cfg.train.out_of_fold:
+        why = "as given (train.out_of_fold: false)"
+    elif cfg.augment.mixup or cfg.augment.cutmix:
+        why = "a mixed image has parts that every head knows (augment.mixup, augment.cutmix)"
+    elif cfg.train.compile:
+        why = "it is compiled as it is (train.compile)"
+    elif n_train > MOST_KEPT:
+        why = f"more than {MOST_KEPT:,} images are not learned by heart"
+    else:
+        return [OutOfFold()], [
+            "training images are answered by heads of the probe that were fitted without them; the body learns, the "
+            "head stays (train.out_of_fold)"
+        ]
+    return [], [f"training images are answered by the head itself, which trains too: {why}"]
