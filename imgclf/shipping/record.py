@@ -76,7 +76,8 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; ``schema`` first, so that a reader sees it first."""
         thresholds = None if self.thresholds is None else list(self.thresholds)
-        return {"schema": self.schema, **asdict(self), "classes": list(self.classes), "thresholds": thresholds}
+        own = {"preprocess": self.preprocess.to_dict(), "classes": list(self.classes), "thresholds": thresholds}
+        return {"schema": self.schema, **asdict(self), **own}
 
     def to_json(self) -> str:
         """One line of JSON.

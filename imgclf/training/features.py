@@ -28,6 +28,11 @@ def before_last(learn: Learner) -> tuple[nn.Sequential, nn.Linear] | None:
     return nn.Sequential(body, *head[:-1]), last
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Whether a model is compiled, and so would keep a hook for good."""
+    return getattr(model, "_compiled_call_impl", None) is not None
+
+
 def pooled(given: Tensor) -> Tensor:
     """What a body says, (N, F, h, w) or (N, F), as one average for each feature: (N, F)."""
     return given.flatten(2).mean(2) if given.ndim > 2 else given
@@ -91,8 +96,7 @@ class Overhear(Callback):
         self.batches: list[Tensor] = []
         self.parts: list[Tensor] = []
         model = get_model(self.learn.model)
-        deaf = getattr(model, "_compiled_call_impl", None) is not None  # it would keep the hook for good
-        self.hook = None if deaf else model[0].register_forward_hook(self._hear)
+        self.hook = None if is_compiled(model) else model[0].register_forward_hook(self._hear)
 
     def _hear(self, body: nn.Module, images: tuple[Tensor, ...], given: Tensor) -> None:
         self.parts.append(pooled(given.detach().float()))

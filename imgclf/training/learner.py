@@ -71,14 +71,10 @@ def build(
     keeps = batchnorm.callbacks(cfg, probe)
     learn.add_cbs(keeps)
     MicroBatches(loaders.batch_size, cfg.train.accumulate).install(learn)
-    answers, told = outoffold.callbacks(cfg, int(loaders.dls.train.n), probe)
+    hurried = speed.apply(cfg, learn, hardware, loaders.preprocess.size)
+    answers, told = outoffold.callbacks(cfg, learn, probe)
     learn.add_cbs(answers)
-    return learn, [
-        *notes,
-        *_chosen(model[1], probe, bool(keeps)),
-        *told,
-        *speed.apply(cfg, learn, hardware, loaders.preprocess.size),
-    ]
+    return learn, [*notes, *_chosen(model[1], probe, bool(keeps)), *told, *hurried]
 
 
 def _chosen(head: Any, probe: bool, keeps_statistics: bool) -> list[str]:

@@ -9,12 +9,12 @@ So the body learns from those, and is judged and kept with the whole head, which
 from typing import Any
 
 import torch
-from fastai.vision.all import Callback, get_model
+from fastai.vision.all import Callback, CutMix, Learner, MixUp, get_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imgclf.schema import Config
-from imgclf.training.features import MOST_KEPT
+from imgclf.training.features import MOST_KEPT, is_compiled
 from imgclf.training.probe import FoldHeads
 
 
@@ -81,17 +81,17 @@ class OutOfFold(Callback):
         self.heads = FoldHeads(**state) if state else None
 
 
-def callbacks(cfg: Config, n_train: int, probe: bool) -> tuple[list[OutOfFold], list[str]]:
+def callbacks(cfg: Config, learn: Learner, probe: bool) -> tuple[list[OutOfFold], list[str]]:
     """The callback where training begins at the ``probe`` and it can help, and what to tell of the decision."""
     if not probe:
         return [], []
     if not cfg.train.out_of_fold:
         why = "as given (train.out_of_fold: false)"
-    elif cfg.augment.mixup or cfg.augment.cutmix:
+    elif any(isinstance(cb, MixUp | CutMix) for cb in learn.cbs):
         why = "a mixed image has parts that every head knows (augment.mixup, augment.cutmix)"
-    elif cfg.train.compile:
+    elif is_compiled(get_model(learn.model)):
         why = "it is compiled as it is (train.compile)"
-    elif n_train > MOST_KEPT:
+    elif learn.dls.train.n > MOST_KEPT:
         why = f"more than {MOST_KEPT:,} images are not learned by heart"
     else:
         return [OutOfFold()], [

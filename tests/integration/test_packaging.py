@@ -75,6 +75,7 @@ def test_metadata(wheel):
         "wandb",
         "mlflow",
         "test",
+        "docs",
         "dev",
     }
     assert found.get_payload(decode=True).decode() == (ROOT / "README.md").read_text(encoding="utf-8")

@@ -144,3 +144,41 @@ def test_nothing_to_judge_by():
     assert probe.out_of_fold(torch.randn(3, 4), torch.arange(3), 3) is None
     probs = probe.out_of_fold(torch.randn(5, 4), torch.tensor([0, 0, 0, 0, 1]), 2)
     assert probs[4, 1] == 0
+
+
+def in_turn(head, x):
+    """The logits (N, C) that the heads of the cross-validation give the images each was fitted without."""
+    others = head.others
+    return torch.stack([others.weight[k] @ row + others.bias[k] for row, k in zip(x, others.fold, strict=True)])
+
+
+def test_the_other_heads_answer_as_the_cross_validation_did():
+    x, y = blobs(n_features=60, apart=0.5)
+    head = probe.fit(x, y, 3)
+    logits = in_turn(head, x)
+    assert torch.nn.functional.cross_entropy(logits, y).item() == pytest.approx(head.loss, rel=1e-3)
+    assert (logits.argmax(1) != y).float().mean() == pytest.approx(head.error_rate, abs=0.03)
+    torch.testing.assert_close(logits.softmax(1), probe.out_of_fold(x, y, 3).float(), atol=2e-3, rtol=0)
+
+
+def test_the_other_heads_of_several_labels_answer_as_the_cross_validation_did():
+    x, classes = blobs(n_features=30, apart=0.7, each=20)
+    y = torch.nn.functional.one_hot(classes, 3)
+    y[::4, 0] = 1
+    head = probe.fit_labels(x, y)
+    logits = in_turn(head, x)
+    assert torch.nn.functional.binary_cross_entropy_with_logits(logits, y.float()).item() == pytest.approx(
+        head.loss, rel=1e-3
+    )
+    torch.testing.assert_close(logits.sigmoid(), probe.out_of_fold(x, y, y.shape[1]).float(), atol=2e-3, rtol=0)
+
+
+def test_an_image_alone_in_its_class_is_answered_by_the_whole_head():
+    x, _ = blobs(each=5, apart=10.0)
+    y = torch.tensor([0] * 7 + [1] * 7 + [2])
+    head = probe.fit(x, y, 3)
+    others = head.others
+    assert torch.isfinite(others.weight).all() and torch.isfinite(others.bias).all()
+    k = others.fold[-1]
+    assert torch.equal(others.weight[k, 2], head.weight[2]) and others.bias[k, 2] == head.bias[2]
+    assert not torch.equal(others.weight[k - 1, 2], head.weight[2])

@@ -38,7 +38,7 @@ def test_the_extras_are_those_of_the_package():
     packages = {
         name: [re.match(r"[\w-]+", need).group() for need in needs if not need.startswith("imgclf[")]
         for name, needs in extras.items()
-        if name not in ("test", "dev")
+        if name not in ("test", "docs", "dev")
     }
     own = {name: tuple(package.replace("-", "_") for package in found) for name, found in packages.items()}
     assert own == doctor.EXTRAS
