@@ -123,6 +123,17 @@ def test_settings_resume_exactly(name, images, tmp_path, monkeypatch):
     assert len(history(tmp_path / "whole" / "runs" / "run")) == 2
 
 
+def test_after_the_probe_a_run_resumes_exactly(tmp_path, monkeypatch):
+    """With the heads that were fitted without the images, the mean of the weights, and parts of a batch."""
+    shapes.write_with_weights(tmp_path, per_class=6)
+    own = ["-d", tmp_path / "images", "--set", f"model.weights={tmp_path / 'weights.pth'}", "-e", "2"]
+    settings = [*own, "--set", "model.pretrained=true", "--set", "train.accumulate=2"]
+    resumed_equals_undisturbed(tmp_path / "images", tmp_path, monkeypatch, settings)
+    whole = tmp_path / "whole" / "runs" / "run"
+    assert [row["phase"] for row in history(whole)] == ["probe", "unfrozen", "unfrozen"]
+    assert "out_of_fold" in (whole / "manifest.json").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALONE)
 def test_each_setting_alone_resumes_exactly(name, images, tmp_path, monkeypatch):

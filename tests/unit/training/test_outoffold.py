@@ -20,6 +20,10 @@ SMALL = {
     "train.precision": "fp32", "train.device": "cpu", "train.epochs": 1,
 }  # fmt: skip
 
+UNCHANGED = {
+    "flip": False, "min_scale": 1.0, "max_rotate": 0, "max_warp": 0, "min_zoom": 1, "max_zoom": 1, "max_lighting": 0,
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -107,8 +111,7 @@ def test_validation_is_answered_by_the_head_itself(folder):
 
 def test_the_loss_in_training_begins_at_that_of_the_cross_validation(folder):
     """The whole head, which knows the images, has a far smaller one."""
-    s = start(folder, **{"augment.flip": False, "augment.min_scale": 1.0, "augment.max_rotate": 0, "augment.max_warp": 0,
-                         "augment.min_zoom": 1, "augment.max_zoom": 1, "augment.max_lighting": 0})  # fmt: skip
+    s = start(folder, **{f"augment.{key}": value for key, value in UNCHANGED.items()})
     seen = Answers()
     trained(s, seen, rate=1e-12)
     with torch.no_grad():
