@@ -65,6 +65,10 @@ class ExportError(UserError):
     exit_code = EXIT_EXPORT
 
 
+class PackageError(UserError):
+    """An optional package that is not installed: neither the data nor the model is at fault, whatever the command."""
+
+
 class GateError(UserError):
     """A quality gate the model did not meet. Raised after the result, which stays the only thing on stdout."""
 
@@ -93,6 +97,11 @@ class ToldElsewhere(UserError):
     def __init__(self, exit_code: int) -> None:
         super().__init__("another process of this run tells how it ended")
         self.exit_code = exit_code
+
+
+def missing(what: str, package: str, extra: str) -> PackageError:
+    """The error of ``what`` needing ``package``, which the extra ``extra`` of imgclf brings."""
+    return PackageError(f"{what} needs the package {package}, which is not installed", f'pip install "imgclf[{extra}]"')
 
 
 def first_line(error: object) -> str:

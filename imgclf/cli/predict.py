@@ -60,6 +60,11 @@ def predict_cli(
         raise UserError(
             f"--format: no format '{format}'.{did_you_mean(format, FORMATS)}", f"one of {', '.join(FORMATS)}"
         )
+    if terminal.json_mode and format in ("csv", "jsonl"):
+        raise UserError(
+            f"--json and --format {format} exclude each other: one is a single document, the other is not",
+            f"leave out --json for {format}, or --format for one JSON document",
+        )
     terminal = replace(terminal, json_mode=terminal.json_mode or format == "json")
     from imgclf.cli import rows
     from imgclf.shipping import inference

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,9 +173,3 @@ def read_csv(path: Path) -> list[Sample]:
         DataError: if the file cannot be read or lacks a column.
     """
     return [row.sample for row in changes.read(path)]
-
-
-def share_of_largest(samples: Iterable[Sample]) -> float:
-    """The share of the most frequent class: what always answering it would score."""
-    counts = Counter(s.label for s in samples)
-    return max(counts.values()) / sum(counts.values())

@@ -7,7 +7,7 @@ from typing import Any
 from imgclf.data import columns, groups, inside, labels
 from imgclf.data.samples import Sample, Samples
 from imgclf.data.walk import visible
-from imgclf.errors import DataError
+from imgclf.errors import DataError, missing
 from imgclf.schema import Config
 
 PARQUET = ".parquet"
@@ -78,7 +78,7 @@ def _read_parquet(table: Path) -> Any:
     try:
         rows = pd.read_parquet(table)
     except ImportError as e:
-        raise DataError(f"{table} needs pyarrow, which is not installed", "pip install 'imgclf[parquet]'") from e
+        raise missing(str(table), "pyarrow", "parquet") from e
     except (OSError, ValueError) as e:  # pyarrow's ArrowInvalid is a ValueError
         raise DataError(f"cannot read the table {table}: {e}") from e
     return rows.astype(object).where(rows.notna(), "").map(str).rename(columns=lambda name: str(name).strip())

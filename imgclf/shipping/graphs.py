@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from imgclf.errors import ModelError, UserError, first_line
+from imgclf.errors import ModelError, UserError, first_line, missing
 
 Format = Literal["onnx", "openvino", "torch-export", "torchscript"]
 FORMATS: dict[str, Format] = {
@@ -91,7 +91,7 @@ def _onnx_session(path: Path, device: str) -> Any:
     try:
         import onnxruntime
     except ImportError as e:
-        raise ModelError("an ONNX file needs onnxruntime", 'pip install "imgclf[onnx]"') from e
+        raise missing("an ONNX file", "onnxruntime", "onnx") from e
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: the result is ours to report
     wanted = "CPUExecutionProvider" if device in ("auto", "cpu") else "CUDAExecutionProvider"
@@ -131,7 +131,7 @@ def _openvino(path: Path, device: str) -> Graph:
     try:
         openvino = import_openvino()
     except ImportError as e:
-        raise ModelError("an OpenVINO file needs openvino", 'pip install "imgclf[openvino]"') from e
+        raise missing("an OpenVINO file", "openvino", "openvino") from e
     if device not in ("auto", "cpu"):
         raise UserError(f"{path} is used on the CPU, not on the device '{device}'", "--device cpu, or use the run")
     with _loading(path, "an OpenVINO file, with its .bin beside it,"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from imgclf import runs
 from imgclf.console import Terminal
-from imgclf.errors import ExportError
+from imgclf.errors import ExportError, PackageError
 from imgclf.runs import Run
 from imgclf.schema import Config
 
@@ -85,7 +85,7 @@ def _ship(s: Any, folder: Path, lr: float, terminal: Terminal) -> dict[str, Any]
     for name in REHEARSED:
         try:
             file = exporters.export(folder, name, run.file(runs.EXPORT) / f"model{SUFFIXES[name]}", trust=True)
-        except ExportError as e:
+        except (ExportError, PackageError) as e:
             found[name] = e.message
             terminal.note(f"export {name}: not possible here: {e.message}")
             continue

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgclf import __version__
 from imgclf.console import Terminal
-from imgclf.errors import ModelError, UserError
+from imgclf.errors import UserError, missing
 from imgclf.shipping import inference
 from imgclf.shipping.inference import Predictor
 from imgclf.workflow.evaluate import locate
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from imgclf.shipping.server.limits import Limits
 
 INTERNAL = ("unlike",)  # the statistics by which unlike images are found are no figures
-INSTALL = 'pip install "imgclf[serve]"'
 
 
 def serve(
@@ -166,4 +165,4 @@ def _check_packages() -> None:
         try:
             __import__(name)
         except ImportError as e:
-            raise ModelError(f"serving needs the package {name}", INSTALL) from e
+            raise missing("serving", name, "serve") from e

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from imgclf import ranks
 from imgclf.console import Terminal
-from imgclf.errors import EXIT_BUG, EXIT_DONE, ProcessLost, ToldElsewhere, UserError
+from imgclf.errors import EXIT_BUG, EXIT_DONE, ProcessLost, ToldElsewhere, UserError, missing
 from imgclf.schema import Config
 
 if TYPE_CHECKING:
@@ -127,7 +127,4 @@ def deciding(learn: Any, request: "StopRequest") -> Any:
 def need_accelerate(processes: int) -> None:
     """Raise the UserError that names the extra, if several processes are to train without it."""
     if processes > 1 and find_spec("accelerate") is None:
-        raise UserError(
-            f"{processes} processes need the package accelerate, which is not installed",
-            "pip install 'imgclf[distributed]'",
-        )
+        raise missing(f"a training in {processes} processes", "accelerate", "distributed")

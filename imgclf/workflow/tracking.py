@@ -7,7 +7,7 @@ from typing import Any
 
 from imgclf import runs
 from imgclf.data import network
-from imgclf.errors import ConfigError
+from imgclf.errors import missing
 from imgclf.runs import Run
 from imgclf.schema import Config, flat
 from imgclf.workflow.events import Listener
@@ -20,16 +20,13 @@ def wanted(cfg: Config) -> tuple[str, ...]:
     """The names of the configured trackers.
 
     Raises:
-        ConfigError: if a package one of them needs is not installed.
+        PackageError: if a package one of them needs is not installed.
     """
     names = cfg.train.trackers
     for name in names:
-        missing = [module for module in TRACKERS[name][1] if find_spec(module) is None]
-        if missing:
-            raise ConfigError(
-                f"train.trackers: {name} needs the package {missing[0]}, which is not installed",
-                f'pip install "imgclf[{name}]"',
-            )
+        lacking = [module for module in TRACKERS[name][1] if find_spec(module) is None]
+        if lacking:
+            raise missing(f"train.trackers: {name}", lacking[0], name)
     return names
 
 

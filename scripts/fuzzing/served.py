@@ -12,7 +12,6 @@ from typing import Any
 
 from scripts.fuzzing.cases import Case
 
-BOUNDARY = b"edge"
 KINDS = (b"multipart/form-data; boundary=edge", b"image/png", b"application/octet-stream", b"multipart/form-data")
 QUERIES = (b"", b"top_k=1", b"heatmap=1&top_k=2", b"top_k=x", b"%ff=%00")
 

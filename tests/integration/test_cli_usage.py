@@ -84,7 +84,10 @@ MISTAKES = [
     (["export", "nowhere", "-f", "pkl", "--int8"], 2, "--format onnx"),
     (["export", "nowhere", "-f", "torchexport"], 2, "Did you mean 'torch-export'"),
 ]
-WITH_JSON = [m for m in MISTAKES if m[0] not in (["train", "--epochs"],)]
+WITH_JSON = [m for m in MISTAKES if m[0] not in (["train", "--epochs"],)] + [
+    (["predict", "run", "x.jpg", "--format", "csv"], 2, "--json and --format csv exclude each other"),
+    (["predict", "run", "x.jpg", "--format", "jsonl"], 2, "leave out --json"),
+]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from imgclf import errors
 TABLE = {
     errors.UserError: 2,
     errors.ConfigError: 2,
+    errors.PackageError: 2,
     errors.DataError: 3,
     errors.ModelError: 4,
     errors.RunError: 4,
@@ -45,6 +46,12 @@ def test_what_a_mistake_says_is_its_message_whatever_fastai_adds():
 )
 def test_the_first_line_of_what_others_say(error, line):
     assert errors.first_line(error) == line
+
+
+def test_a_missing_package_is_one_kind_of_error_that_names_the_extra():
+    error = errors.missing("an ONNX file", "onnxruntime", "onnx")
+    assert (type(error), error.hint) == (errors.PackageError, 'pip install "imgclf[onnx]"')
+    assert error.message == "an ONNX file needs the package onnxruntime, which is not installed"
 
 
 def test_codes_of_success_and_of_a_bug():

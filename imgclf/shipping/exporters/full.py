@@ -69,7 +69,8 @@ def export(bundle: Path, target: Path, trust: bool = False) -> Path:
 
     Raises:
         ModelError: if the bundle cannot be read.
-        ExportError: if a package is missing, or torch cannot express the model.
+        ExportError: if torch cannot express the model.
+        PackageError: if a package is missing.
     """
     onnx.need()
     net, record = bundles.load(bundle, trust)

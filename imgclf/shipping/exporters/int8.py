@@ -27,7 +27,8 @@ def export(bundle: Path, target: Path, trust: bool, images: Sequence[np.ndarray]
 
     Raises:
         ModelError: if the bundle cannot be read.
-        ExportError: if a package is missing, or onnxruntime cannot quantise the model.
+        ExportError: if onnxruntime cannot quantise the model.
+        PackageError: if a package is missing.
     """
     package = onnx.need()
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from imgclf import runs
-from imgclf.errors import ExportError, first_line
+from imgclf.errors import ExportError, first_line, missing
 from imgclf.shipping import bundle as bundles
 from imgclf.shipping.exporters import pixels
 from imgclf.shipping.record import Record
@@ -26,7 +26,8 @@ def export(bundle: Path, target: Path, trust: bool = False, half: bool = False) 
 
     Raises:
         ModelError: if the bundle cannot be read.
-        ExportError: if a package is missing, or torch cannot express the model.
+        ExportError: if torch cannot express the model.
+        PackageError: if a package is missing.
     """
     need()
     net, record = bundles.load(bundle, trust)
@@ -56,7 +57,7 @@ def need() -> Any:
         try:
             module = importlib.import_module(name)
         except ImportError as e:
-            raise ExportError(f"exporting to ONNX needs the package {name}", 'pip install "imgclf[onnx]"') from e
+            raise missing("exporting to ONNX", name, "onnx") from e
     return module
 
 

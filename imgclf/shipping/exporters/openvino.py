@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imgclf import runs
-from imgclf.errors import ExportError, first_line
+from imgclf.errors import ExportError, first_line, missing
 from imgclf.shipping import bundle as bundles
 from imgclf.shipping.exporters import onnx, pixels
 from imgclf.shipping.graphs import OPENVINO_FACTS, companion, import_openvino
@@ -19,7 +19,8 @@ def export(bundle: Path, target: Path, trust: bool = False) -> Path:
 
     Raises:
         ModelError: if the bundle cannot be read.
-        ExportError: if a package is missing, or torch or OpenVINO cannot express the model.
+        ExportError: if torch or OpenVINO cannot express the model.
+        PackageError: if a package is missing.
     """
     openvino = _need()
     onnx.need()
@@ -43,4 +44,4 @@ def _need() -> Any:
     try:
         return import_openvino()
     except ImportError as e:
-        raise ExportError("exporting to OpenVINO needs the package openvino", 'pip install "imgclf[openvino]"') from e
+        raise missing("exporting to OpenVINO", "openvino", "openvino") from e

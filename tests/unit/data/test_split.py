@@ -231,7 +231,3 @@ def test_a_table_that_cannot_be_read_is_said(tmp_path, content):
         (tmp_path / "split.csv").write_bytes(content)
     with pytest.raises(DataError, match="cannot read the split"):
         split.read_csv(tmp_path / "split.csv")
-
-
-def test_the_share_of_the_largest_class():
-    assert split.share_of_largest(make({"a": 3, "b": 1})) == 0.75

@@ -8,7 +8,7 @@ import pytest
 
 from imgclf.data import tables
 from imgclf.data.scan import scan
-from imgclf.errors import DataError
+from imgclf.errors import DataError, PackageError
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_without_pyarrow_the_extra_is_named(photos, make_config, monkeypatch):
     for name in ("pyarrow", "fastparquet"):
         monkeypatch.setitem(sys.modules, name, None)
     (photos / "t.parquet").write_bytes(b"")
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(PackageError, match="needs the package pyarrow") as caught:
         scan(make_config(photos))
     assert "imgclf[parquet]" in caught.value.hint
 

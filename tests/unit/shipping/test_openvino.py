@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support import ROOT, need_openvino
 
-from imgclf.errors import ExportError, ModelError, UserError
+from imgclf.errors import ExportError, ModelError, PackageError, UserError
 from imgclf.shipping import exporters, graphs, inference, verify
 
 BUNDLES = ROOT / "tests" / "data" / "bundles" / "v1"
@@ -19,11 +19,11 @@ BUNDLES = ROOT / "tests" / "data" / "bundles" / "v1"
 
 def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ExportError, match="needs the package openvino") as caught:
+    with pytest.raises(PackageError, match="needs the package openvino") as caught:
         exporters.export(BUNDLES / "single", "openvino", tmp_path / "model.xml")
     assert caught.value.hint == 'pip install "imgclf[openvino]"'
     (tmp_path / "model.xml").write_text("<net/>")
-    with pytest.raises(ModelError, match="needs openvino"):
+    with pytest.raises(PackageError, match="needs the package openvino"):
         inference.load(tmp_path / "model.xml")
 
 

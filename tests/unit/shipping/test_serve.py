@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from serving import BOUNDARY, colours, form, running
 
-from imgclf.errors import ModelError, UserError
+from imgclf.errors import PackageError, UserError
 from imgclf.shipping import inference
 from imgclf.shipping.server import page
 from imgclf.shipping.server.limits import Limits
@@ -517,6 +517,6 @@ def test_missing_packages_name_the_extra(monkeypatch, tmp_path):
     import sys
 
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(ModelError, match="uvicorn") as found:
+    with pytest.raises(PackageError, match="uvicorn") as found:
         serve.serve(tmp_path)
     assert found.value.hint == 'pip install "imgclf[serve]"'

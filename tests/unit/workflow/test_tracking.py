@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgclf.console import Terminal
-from imgclf.errors import ConfigError
+from imgclf.errors import ConfigError, PackageError
 from imgclf.runs import Run
 from imgclf.workflow import tracking
 from imgclf.workflow.events import Events
@@ -129,7 +129,7 @@ def test_a_tracker_that_breaks_is_left_behind(tmp_path, make_config, fake, monke
 
 def test_a_tracker_that_is_not_installed_names_its_extra(make_config, monkeypatch):
     monkeypatch.setitem(TRACKERS, "wandb", (Fake, ("no_such_package",)))
-    with pytest.raises(ConfigError, match="wandb needs the package no_such_package, which is not installed") as raised:
+    with pytest.raises(PackageError, match="wandb needs the package no_such_package, which is not installed") as raised:
         tracking.wanted(make_config(**{"train.trackers": ["wandb"]}))
     assert raised.value.hint == 'pip install "imgclf[wandb]"'
     assert tracking.wanted(make_config()) == ()
