@@ -60,7 +60,8 @@ def export(
 
     Raises:
         UserError: for an unknown format, or a folder among the images.
-        ExportError: if a format cannot be made here, or gives other answers than the model (exit code 5).
+        PackageError: if a format needs a package that is not installed.
+        ExportError: if a format cannot be made, or gives other answers than the model (exit code 5).
     """
     from imgclf.shipping import exporters, inference, verify
 

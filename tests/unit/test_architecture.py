@@ -166,13 +166,14 @@ def test_each_setting_is_read_in_exactly_one_place(leaf):
     assert reads()[leaf] == 1
 
 
-def test_help_loads_neither_torch_nor_fastai():
+def test_help_loads_neither_torch_nor_fastai_and_cuts_no_option_of_a_command_on_60_columns():
     """`imgclf --help` and the help of every command and subcommand, one after the other in one process."""
     code = """
-import json, sys, io, contextlib
+import json, os, re, sys, io, contextlib
+os.environ["COLUMNS"] = "60"
 from imgclf.cli.app import app, run
 from typer.main import get_command
-failed, seen = [], []
+failed, seen, cut = [], [], []
 def visit(command, path):
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
@@ -181,6 +182,7 @@ def visit(command, path):
     if code or heavy:
         failed.append([path, code, sorted(heavy)])
     seen.append(" ".join(path))
+    cut.extend([path, name] for name in re.findall(r"--[\\w-]*…", text.getvalue()) if path)
     for name, child in getattr(command, "commands", {}).items():
         visit(child, [*path, name])
 with contextlib.redirect_stdout(io.StringIO()):
@@ -189,10 +191,10 @@ slow = {"pydantic", "ruamel"} & set(sys.modules)
 if slow:
     failed.append(["--help", 0, sorted(slow)])
 visit(get_command(app), [])
-print(json.dumps([failed, seen]))
+print(json.dumps([failed, seen, cut]))
 """
-    failed, seen = json.loads(run_python(code))
-    assert failed == []
+    failed, seen, cut = json.loads(run_python(code))
+    assert (failed, cut) == ([], [])
     assert {"train", "data check", "config init", "runs list"} <= set(seen)
 
 
