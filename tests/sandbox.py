@@ -1,8 +1,8 @@
 """A home folder in which the commands of the documents run as they stand, small.
 
 What is smaller than a reader's, and nothing else: images of 32 pixels, at most two epochs, networks an eighth as wide
-(``narrow_networks``), 200 embedded digits, weights that were never trained. ``SMALL`` is put behind the commands
-that take ``--set``.
+and with a block or two a stage (``small_networks``), 200 embedded digits, weights that were never trained. ``SMALL`` is
+put behind the commands that take ``--set``.
 """
 
 import argparse
@@ -36,8 +36,11 @@ EPOCHS = 2
 PORT = re.compile(r"(?<=127\.0\.0\.1:)8000")
 
 
-def narrow_networks(patch: pytest.MonkeyPatch) -> None:
-    """torchvision's ResNets with an eighth of the channels after the stem: the same layers by the same names."""
+def small_networks(patch: pytest.MonkeyPatch) -> None:
+    """torchvision's ResNets, an eighth of the channels after the stem and fewer blocks: four stages by the same names.
+
+    The deeper of two stays the larger. Most of the time of an export goes by the number of layers.
+    """
     from torchvision.models import ResNet
     from torchvision.models.resnet import BasicBlock, Bottleneck
 
@@ -53,7 +56,7 @@ def narrow_networks(patch: pytest.MonkeyPatch) -> None:
 
             self.fc = nn.Linear(64 * block.expansion, n_classes)
 
-    depths = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+    depths = {18: (1, 1, 1, 1), 34: (2, 1, 1, 1), 50: (1, 1, 1, 1), 101: (1, 1, 2, 1), 152: (1, 2, 2, 1)}
     for depth, layers in depths.items():
         block = BasicBlock if depth < 50 else Bottleneck
         patch.setitem(bodies.BUILDERS, f"resnet{depth}", lambda weights=None, b=block, n=layers: Narrow(b, n))
@@ -168,7 +171,7 @@ class Sandbox:
     def serve(self, arguments: list[str]) -> Done:
         """Start the server and wait until it has said where it listens."""
         self.close()
-        code = "import pytest, sandbox; sandbox.narrow_networks(pytest.MonkeyPatch())\n"
+        code = "import pytest, sandbox; sandbox.small_networks(pytest.MonkeyPatch())\n"
         code += "from imgclf.cli.app import main; main()"
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "data")])
         with tempfile.TemporaryFile("w+") as told:

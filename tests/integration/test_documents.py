@@ -1,7 +1,7 @@
 """Every command block of the README and of docs/ runs, top to bottom, in a home folder made for its page.
 
-The README and the pages of `QUICK` run with every test; the others take minutes and are marked slow. What is made
-smaller than a reader's is told in tests/sandbox.py.
+The pages of `QUICK` run with every test; the others take minutes and are marked slow. What is made smaller than a
+reader's is told in tests/sandbox.py. Runs draw their plots on one page alone, `DRAWN`: that takes as long as training.
 """
 
 import re
@@ -12,8 +12,10 @@ import documents
 import pytest
 import sandbox
 import standins
+from support import no_pictures
 
-QUICK = {"README.md", "start.md", "your-photos.md"}
+QUICK = {"README.md", "start.md"}
+DRAWN = "README.md"
 PARAMS = [
     pytest.param(page, id=documents.name(page), marks=[] if documents.name(page) in QUICK else pytest.mark.slow)
     for page in documents.PAGES
@@ -26,7 +28,7 @@ CODES = {"imgclf evaluate mine --split test --fail-under 0.92 --on low --json > 
 @pytest.fixture(scope="module", autouse=True)
 def _small():
     with pytest.MonkeyPatch.context() as patch:
-        sandbox.narrow_networks(patch)
+        sandbox.small_networks(patch)
         sandbox.few_digits(patch)
         yield
 
@@ -42,6 +44,7 @@ def finished(house) -> Path:
     """The run that pages call `mine`, on folders for training, validation and test, and its ONNX file."""
     home = sandbox.Sandbox(house)
     with pytest.MonkeyPatch.context() as patch:
+        no_pictures(patch.setattr)
         live_in(house, patch)
         for command in ("imgclf train -d parts --arch resnet18 --name mine", "imgclf export mine --format onnx"):
             done = home.line(command)
@@ -60,6 +63,8 @@ def live_in(home: Path, patch: pytest.MonkeyPatch) -> None:
 def home(house, tmp_path, monkeypatch, request):
     """The page's own home folder, with the run `mine` where the page does not train it."""
     blocks = [block for block in documents.blocks(request.getfixturevalue("page")) if not block.excuse]
+    if documents.name(request.getfixturevalue("page")) != DRAWN:
+        no_pictures(monkeypatch.setattr)
     text = "\n".join(block.body for block in blocks)
     before = text.partition("--name mine")[0]
     if re.search(r"\bmine\b", before):
