@@ -22,7 +22,9 @@ def export_cli(
     run: RunArgument = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", "-f", metavar="NAME", help=FORMATS, autocompletion=completion.words(*completion.FORMATS)),
+        typer.Option(
+            "--format", "-f", metavar="NAME", help=FORMATS, autocompletion=completion.words(*completion.FORMATS)
+        ),
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="The ONNX file in 16 bits too.", show_default=False)] = False,
     int8: Annotated[
