@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from imgclf import locks, ranks
+from imgclf import disk, locks, ranks
 from imgclf.errors import ModelError, UserError, did_you_mean
 
 CONFIG = "config.yaml"
@@ -42,6 +43,7 @@ CARD = "MODEL_CARD.md"
 
 LATEST = "latest"
 AUTO = "auto"  # as a reference: the run of a given name, if it is there
+OLD = 600  # seconds after which a folder nobody has locked yet is nobody's
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?")  # as ``atomic_write`` names them
 
 PROCESS = secrets.token_hex(8)  # beside its number, which in containers every process may have
@@ -120,6 +122,9 @@ class Run:
 def create(runs_dir: Path, name: str, config_text: str, manifest: dict[str, Any]) -> Run:
     """Make the run folder with ``config.yaml`` and ``manifest.json`` in it, before anything else happens.
 
+    It is filled under a temporary name and renamed, so that a process killed meanwhile leaves no half of a run that
+    takes its name; what it leaves is hidden, and removed when the next run is made.
+
     Raises:
         ModelError: if the name is taken (exit code 4) or the folder cannot be written.
     """
@@ -128,25 +133,60 @@ def create(runs_dir: Path, name: str, config_text: str, manifest: dict[str, Any]
     if name == LATEST:
         raise UserError(f"'{name}' cannot be a run's name: --resume {name} is the newest that was not finished")
     run = Run(runs_dir / name)
+    began = {"name": name, "status": "running", "started": _now(), **this_process(), **manifest}
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
-        run.path.mkdir()
+        if not run.path.exists():
+            _make(run.path, {CONFIG: lambda p: write_text(p, config_text), MANIFEST: lambda p: write_json(p, began)})
+            return run
     except OSError as e:
         if not run.path.exists():
+            full = disk.is_full(e)
             raise ModelError(
                 f"cannot make the run folder {run.path}: {e.strerror}",
-                "choose a writable folder: --runs-dir FOLDER",
+                f"{'make room, or ' * full}choose a {'writable' if not full else 'roomier'} folder: --runs-dir FOLDER",
             ) from e
-        raise ModelError(
-            f"the run folder {run.path} exists already",
-            f"go on with it: imgclf train --resume {name}; or choose another name: --name {free_name(runs_dir, name)}",
-        ) from e
-    write_text(run.file(CONFIG), config_text)
-    write_json(
-        run.file(MANIFEST),
-        {"name": name, "status": "running", "started": _now(), **this_process(), **manifest},
+    raise ModelError(
+        f"the run folder {run.path} exists already",
+        f"go on with it: imgclf train --resume {name}; or choose another name: --name {free_name(runs_dir, name)}",
     )
-    return run
+
+
+def _make(path: Path, files: dict[str, Callable[[Path], object]]) -> None:
+    """A folder with these files, whole or not at all. Raises OSError, also if it is there by now."""
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        with locks.held(temporary):  # while it is being filled, nobody takes it for a dead process's
+            _remove_half_made(path.parent, temporary)
+            for name, write in files.items():
+                write(temporary / name)
+        (temporary / locks.LOCK).unlink(missing_ok=True)
+        temporary.chmod(0o777 & ~_umask())
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _remove_half_made(runs_dir: Path, new: Path) -> None:
+    """Remove the folders that killed processes were about to fill.
+
+    Args:
+        new: The folder just made: its time is the file system's present, whatever a clock here says.
+    """
+    now = new.stat().st_mtime
+    for path in runs_dir.glob(".*"):
+        with contextlib.suppress(OSError):
+            if path == new or not TEMPORARY.fullmatch(path.name) or path.is_symlink() or not _half_made(path):
+                continue
+            if (path / locks.LOCK).exists() or now - path.stat().st_mtime > OLD:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _half_made(path: Path) -> bool:
+    """Whether a folder holds nothing but what ``_make`` puts there, and no process is at it."""
+    names = {p.name for p in path.iterdir() if not TEMPORARY.fullmatch(p.name)}
+    return names <= {CONFIG, MANIFEST, locks.LOCK} and not locks.is_held(path)
 
 
 def this_process() -> dict[str, Any]:
@@ -204,7 +244,7 @@ def find_unfinished(reference: str, runs_dir: Path) -> Run:
 
 def all_runs(runs_dir: Path) -> list[Run]:
     """The runs under a folder, by name; folders that are not runs are passed over."""
-    return [Run(p.parent) for p in sorted(runs_dir.glob(f"*/{MANIFEST}"))]
+    return [Run(p.parent) for p in sorted(runs_dir.glob(f"*/{MANIFEST}")) if not p.parent.name.startswith(".")]
 
 
 def status(run: Run) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from imgclf import ranks
+from imgclf import disk, ranks
 from imgclf.cli import completion
 from imgclf.console import Terminal
 from imgclf.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, GateError, ToldElsewhere, UserError
@@ -135,6 +135,8 @@ def run(arguments: list[str]) -> int:
             return _reader_gone()
         raise
     except Exception as error:
+        if isinstance(error, OSError) and (found := disk.explain(error)):
+            return _told(found, terminal, debug)
         if terminal.json_mode:
             detail = {"type": type(error).__name__, "message": str(error), "hint": None, "exit_code": EXIT_BUG}
             terminal.result({"error": detail})

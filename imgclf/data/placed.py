@@ -12,6 +12,7 @@ import torch
 from fastai.vision.all import TfmdDL, set_seed, to_detach
 
 from imgclf import ranks
+from imgclf.data import workers
 from imgclf.randomness import mix
 
 
@@ -35,6 +36,14 @@ class PlacedLoader(TfmdDL):
     # Which items the batch handed out last is made of, in its order.
     numbers: Sequence[int] = ()
     _order: Sequence[int] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fake_l.__class__ = workers.TendedLoader  # fastai makes its own, and has no place to say which
+
+    def wif(self) -> None:
+        """fastai calls this in each new worker process."""
+        workers.settle()
 
     def place(self, seed: int, first_batch: int = 0) -> None:
         """Make the next pass a function of ``seed``, beginning at batch ``first_batch``."""

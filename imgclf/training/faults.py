@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from imgclf import disk
 from imgclf.data import shared_memory
 from imgclf.errors import RunError, UserError
 
@@ -63,8 +64,8 @@ def explain(error: Exception, workers: int, resume: str | None = None) -> RunErr
             f"one of the {workers} processes that read images died: {_last_line(text)}",
             f"most often memory was short, and the system ends the largest process: use fewer data.workers{fewer}",
         )
-    if "No space left on device" in text or "Disk quota exceeded" in text:
-        return RunError(f"the disk is full: {_last_line(text)}", f"make room{go_on}")
+    if found := disk.explain(error, go_on=resume):
+        return found
     if is_out_of_memory(error):
         where = "a process that reads images" if "DataLoader worker" in text else "the run"
         said = _last_line(text) or type(error).__name__

@@ -50,9 +50,14 @@ def report(
     return write(runs.find(reference, runs_dir), device, trust, terminal or Terminal(quiet=True))
 
 
-def write(run: Run, device: str, trust: bool, terminal: Terminal) -> Path:
-    """Write ``report.html`` from the files of a run folder; what is missing there is left out."""
+def write(run: Run, device: str, trust: bool, terminal: Terminal, status: str | None = None) -> Path:
+    """Write ``report.html`` from the files of a run folder; what is missing there is left out.
+
+    Args:
+        status: That the run is about to have; None: that of its manifest.
+    """
     kept = _Kept.read(run)
+    kept.manifest.update({"status": status} if status else {})
     predictor = _predictor(run, device, trust, terminal)
     plan = kept.manifest.get(planned.KEY)
     if plan:

@@ -10,7 +10,7 @@ from imgclf.errors import ConfigError, ModelError
 from imgclf.runs import Run
 from imgclf.schema import Config, flat, leaves
 from imgclf.workflow import together
-from imgclf.workflow.train import TrainResult, go, listen, logged
+from imgclf.workflow.train import TrainResult, go, listen, logged, taken, writing
 
 # What may differ when a run goes on. None of them changes what is computed, but for another kind of device, and
 # train.on_nan where a run without it would have ended.
@@ -56,13 +56,10 @@ def resume(
     terminal = together.voice(terminal)
     network.check_trust(cfg, trust)
     check_keys(load(str(run.file(runs.CONFIG))).config, cfg)
-    with together.joined(cfg), locks.held(run.path) as free:
+    with together.joined(cfg), writing(run), locks.held(run.path) as free:
         manifest = run.manifest()
         if not free:
-            raise ModelError(
-                f"{run.path} is being trained by another process ({manifest.get('pid')})",
-                "wait for it, or stop it first: Ctrl-C there",
-            )
+            raise taken(run)
         _check_status(run, manifest["status"], extend)
         _check_processes(manifest.get("processes", 1))
         runs.sweep(run.path) if ranks.is_first() else None

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgclf import __version__, locks, ranks, runs
+from imgclf import __version__, disk, locks, ranks, runs
 from imgclf.config import dump
 from imgclf.console import Terminal, log_to, logger
 from imgclf.data import location
-from imgclf.errors import Interrupted
+from imgclf.errors import Interrupted, ModelError
 from imgclf.results import phases
 from imgclf.results.multilabel import MultiEvaluation
 from imgclf.runs import Run
@@ -105,8 +105,24 @@ def train(
         heard = listen(cfg, events, terminal)
         run = together.from_first(create)
         terminal.note(f"run: {run.path}")
-        with locks.held(run.path), logged(run), runs.recorded(run):
-            return go(cfg, run, terminal, command, heard)
+        with writing(run), locks.held(run.path) as free:
+            if not free:  # it was there for a moment without its lock
+                raise taken(run)
+            with logged(run), runs.recorded(run):
+                return go(cfg, run, terminal, command, heard)
+
+
+def writing(run: Run) -> contextlib.AbstractContextManager[None]:
+    """Within the block, a disk that is full or refuses writing is an error that says so and how to go on."""
+    return disk.explained(run.path, f"imgclf train --resume {run.path}")
+
+
+def taken(run: Run) -> ModelError:
+    """The refusal to train what another process is training."""
+    return ModelError(
+        f"{run.path} is being trained by another process ({run.manifest().get('pid')})",
+        "wait for it, or stop it first: Ctrl-C there",
+    )
 
 
 def listen(cfg: Config, events: Path | None, terminal: Terminal) -> Events:
@@ -182,9 +198,10 @@ def _train(
         len(fitted.rows), asdict(fitted.best), evaluation, highest_lr, time.perf_counter() - started,
         fitted.images_per_second, phases.unfreezing(fitted.rows, fitted.best.metric),
     )  # fmt: skip
-    run.finish(status, result=result.to_dict())
+    run.update_manifest(result=result.to_dict())
     look.batch_plot(cfg, s.loaders, run.file(runs.PLOTS) / "batch.png")
-    report.write(run, str(s.hardware.device), True, terminal)  # its code, if any, has been run
+    report.write(run, str(s.hardware.device), True, terminal, status)  # its code, if any, has been run
+    run.finish(status)  # last of all: a run that says so has everything
     return result
 
 
@@ -203,8 +220,9 @@ def _record(run: Run, s: Any) -> None:
     """Write down what a run is made of, before its first step."""
     data = s.data.dataset
     runs.write_text(run.file(runs.SPLIT), s.data.split_csv)
+    failed = {"error": None} if "error" in run.manifest() else {}  # it goes on after all
     run.update_manifest(
-        status="running", **runs.this_process(),
+        status="running", **runs.this_process(), **failed,
         data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings, layout=s.data.samples.layout,
         classes=len(data.classes), arch=s.arch.name,
         pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),

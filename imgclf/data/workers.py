@@ -1,0 +1,79 @@
+"""The processes that read images: they leave every decision to end to the process that started them.
+
+Ctrl-C in a terminal, ``kill`` with a process group, and queues such as Slurm send their signal to all processes of a
+command. The training process then wants to finish its batch and save; a worker that ended at once would make that batch
+fail. So a worker does not hear SIGINT and SIGTERM, from its first instruction on; the training process ends it when its
+pass is over, by SIGKILL if need be, and where it dies itself, the system ends its workers with it (Linux; elsewhere they
+notice within seconds, as torch has it).
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from fastai.data.load import _FakeLoader
+from torch import multiprocessing as torch_multiprocessing
+
+DEAF_TO = (signal.SIGINT, signal.SIGTERM)
+
+
+class Worker(multiprocessing.Process):
+    """A process that is born with those signals blocked, however processes are started here.
+
+    Its ``terminate`` is a kill, as it would not hear anything less; that of its handle, too, which Python itself calls
+    when an interpreter ends.
+    """
+
+    def start(self) -> None:
+        with _blocked():
+            super().start()
+        handle = self._popen  # type: ignore[attr-defined]
+        handle.terminate = getattr(handle, "kill", handle.terminate)
+
+    def terminate(self) -> None:
+        self.kill()
+
+
+class Context:
+    """``multiprocessing``, but for its processes."""
+
+    Process = Worker
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch_multiprocessing, name)
+
+
+class TendedLoader(_FakeLoader):
+    """What fastai hands to torch as a loader, which starts the workers with the context it names."""
+
+    @property
+    def multiprocessing_context(self) -> Context | None:
+        return Context() if self.num_workers > 0 else None
+
+
+def settle() -> None:
+    """To be called in a new worker, once: hear no request to end, and end with the process that started it."""
+    for number in DEAF_TO:
+        signal.signal(number, signal.SIG_IGN)
+    end_with_parent = getattr(torch_multiprocessing, "_prctl_pr_set_pdeathsig", None)
+    if end_with_parent is not None and hasattr(signal, "SIGKILL"):
+        end_with_parent(signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)  # it died before the lines above
+
+
+@contextlib.contextmanager
+def _blocked() -> Iterator[None]:
+    """Hold the signals back within the block; a process started in it inherits that. Nothing on Windows."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,121 @@
+"""What must be true of a run folder: after a kill at any moment, and at the end."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+MOST_SECONDS_ORPHANED = 3.0
+
+
+def faults_between(runs_dir: Path) -> list[str]:
+    """What is wrong with the folder of runs after a kill; files under temporary names are no fault yet."""
+    if not runs_dir.is_dir():
+        return []
+    found = []
+    for folder in (p for p in runs_dir.iterdir() if not p.name.startswith(".")):
+        if not (folder / "manifest.json").is_file():
+            found.append(f"half a run folder: {sorted(p.name for p in folder.iterdir())}")
+        found += [fault for path in sorted(folder.rglob("*")) if (fault := _unreadable(path))]
+    return found
+
+
+def faults_at_the_end(run: Path, whole: Path) -> list[str]:
+    """What is wrong with a finished run, compared with the one nothing disturbed."""
+    found = faults_between(run.parent)
+    found += [f"left behind: {p.relative_to(run.parent)}" for p in run.parent.rglob(".*") if p.name != ".lock"]
+    status = _manifest(run).get("status")
+    if status != "finished":
+        found.append(f"status {status}")
+    missing = {_name(p, whole) for p in whole.rglob("*")} - {_name(p, run) for p in run.rglob("*")}
+    missing.discard("plots/learning_curve.png")  # of the baselines
+    if missing:
+        found.append(f"missing: {sorted(missing)}")
+    found += [f"{name}: other rows" for name in ("history.csv", "split.csv") if rows(run / name) != rows(whole / name)]
+    if _content(run / "model.safetensors") != _content(whole / "model.safetensors"):
+        found.append("model.safetensors: other bytes")
+    if not _same_tensors(run / "last.ckpt", whole / "last.ckpt"):
+        found.append("last.ckpt: other weights, or another state of the optimizer")
+    return found
+
+
+def finished(run: Path) -> bool:
+    """Whether the run's manifest says so."""
+    return (run / "manifest.json").is_file() and _manifest(run).get("status") == "finished"
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table without what differs from time to time."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+
+
+def _name(path: Path, run: Path) -> str:
+    return str(path.relative_to(run))
+
+
+def _manifest(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _content(path: Path) -> tuple[Any, bytes]:
+    """The header of a weights file, whose keys safetensors writes in any order, and every byte after it."""
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + size]), data[8 + size :]
+
+
+def _unreadable(path: Path) -> str:
+    """What is wrong with a file under its own name: JSON, YAML, tables, tensors, pictures and pages must be whole."""
+    if path.name.startswith(".") or not path.is_file():
+        return ""
+    try:
+        _READERS.get(path.suffix, Path.read_bytes)(path)
+    except Exception as e:
+        return f"{path.name} cannot be read: {type(e).__name__}: {e}"
+    return ""
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    found: dict[str, Any] = load_file(path)
+    return found
+
+
+def _same_tensors(path: Path, other: Path) -> bool:
+    import torch
+
+    a, b = _tensors(path), _tensors(other)
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def _page(path: Path) -> None:
+    if not path.read_text(encoding="utf-8").rstrip().endswith("</html>"):
+        raise ValueError("it ends in the middle")
+
+
+def _yaml(path: Path) -> None:
+    import yaml
+
+    if not isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict):
+        raise ValueError("no keys")
+
+
+def _picture(path: Path) -> None:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.load()
+
+
+_READERS: dict[str, Any] = {
+    ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
+    ".yaml": _yaml,
+    ".csv": rows,
+    ".safetensors": _tensors,
+    ".ckpt": _tensors,
+    ".html": _page,
+    ".png": _picture,
+}
