@@ -185,7 +185,7 @@ def finite(data: Any) -> Any:
 class _Log(logging.FileHandler):
     """A log that a full disk silences: what the run writes beside it tells of the disk, and tells how to go on."""
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
 

@@ -1,4 +1,4 @@
-"""A disk that is full or refuses writing: no bug and no riddle, whatever was being written and whichever library did."""
+"""A disk that is full or refuses writing, told as that: whatever was being written, and by whichever library."""
 
 import contextlib
 import errno

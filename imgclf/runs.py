@@ -43,6 +43,8 @@ CARD = "MODEL_CARD.md"
 
 LATEST = "latest"
 AUTO = "auto"  # as a reference: the run of a given name, if it is there
+# Windows' names of devices, whatever follows after a dot.
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in "123456789¹²³")}
 OLD = 600  # seconds after which a folder nobody has locked yet is nobody's
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?")  # as ``atomic_write`` names them
 
@@ -128,10 +130,7 @@ def create(runs_dir: Path, name: str, config_text: str, manifest: dict[str, Any]
     Raises:
         ModelError: if the name is taken (exit code 4) or the folder cannot be written.
     """
-    if not re.fullmatch(r"[\w][\w.+-]*", name):
-        raise UserError(f"'{name}' cannot be a run's name", "use letters, digits, '.', '_', '+' and '-'")
-    if name == LATEST:
-        raise UserError(f"'{name}' cannot be a run's name: --resume {name} is the newest that was not finished")
+    _check_name(name)
     run = Run(runs_dir / name)
     began = {"name": name, "status": "running", "started": _now(), **this_process(), **manifest}
     try:
@@ -150,6 +149,19 @@ def create(runs_dir: Path, name: str, config_text: str, manifest: dict[str, Any]
         f"the run folder {run.path} exists already",
         f"go on with it: imgclf train --resume {name}; or choose another name: --name {free_name(runs_dir, name)}",
     )
+
+
+def _check_name(name: str) -> None:
+    """Refuse what is no folder's name on every system: a run is copied from one to another."""
+    if not re.fullmatch(r"[\w][\w.+-]*", name):
+        raise UserError(f"'{name}' cannot be a run's name", "use letters, digits, '.', '_', '+' and '-'")
+    if name == LATEST:
+        raise UserError(f"'{name}' cannot be a run's name: --resume {name} is the newest that was not finished")
+    if name.endswith(".") or name.partition(".")[0].upper() in DEVICES:
+        raise UserError(
+            f"'{name}' cannot be a run's name: Windows has no such folder",
+            f"for example: --name run-{name.rstrip('.')}",
+        )
 
 
 def _make(path: Path, files: dict[str, Callable[[Path], object]]) -> None:

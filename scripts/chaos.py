@@ -3,24 +3,28 @@
     python scripts/chaos.py --work FOLDER [--first 0] [--runs 100] [--seed 0] [--json FILE]
     python scripts/chaos.py --work FOLDER --faults [NAME …] [--json FILE]
 
-Run number N of a seed is of one recipe (book, auto) and one number of worker processes (0, 2), keeps a checkpoint at the
-end of each epoch or after each step, and is ended one to five times, at a moment uniform in the time an undisturbed run
-takes, by SIGKILL, SIGTERM or SIGINT, to the process or to its whole group; a soft signal is sometimes repeated within a
-second. Then it is begun again or resumed (by name, as "latest", as "auto"). A finding is: other weights, optimizer,
-temperature, split or history than the undisturbed run's; a file that cannot be read under its own name after any kill; a
-file under a temporary name at the end; a process of the session that runs on for 3 seconds; an exit code that was not to
-be expected; a traceback. With a finding the exit code is 1, and the folder of that run stays in FOLDER.
+Run number N of a seed is of one recipe (book, auto) and one number of worker processes (0, 2), keeps a checkpoint at
+the end of each epoch or after each step, and is ended one to five times, at a moment uniform in the time an undisturbed
+run takes, by SIGKILL, SIGTERM or SIGINT, to the process or to its whole group; a soft signal is sometimes repeated
+within a second. Then it is begun again or resumed (by name, as "latest", as "auto"). A finding is: other weights,
+record, optimizer, split or history than those of the undisturbed run; a file that cannot be read under its own name
+after any kill; a file under a temporary name at the end; a process of the session that runs on for 3 seconds; an exit
+code that was not to be expected; a traceback. With a finding the exit code is 1, and the folder of that run stays in
+FOLDER.
 
---json adds to what FILE has, so that a hundred runs can be made in portions (--first, --runs).
+--json adds to what FILE has, so that a hundred runs can be made in portions (--first, --runs), several at once too.
 
 Importing torch and fastai takes longer than these trainings. So this process imports them once, in a single thread and
 without computing anything, and each start is a fork of it that makes itself leader of a new session and then runs the
-same entry of the command line with the same arguments: it has its own descriptors, signal handlers, worker processes and
-lock, and is killed by real signals. What such a start lacks is the time of the imports, in which nothing is written.
-Every tenth run consists of starts of a new interpreter (`python -m imgclf`) instead. Linux only.
+same entry of the command line with the same arguments. It has descriptors, signal handlers, worker processes and a lock
+of its own, and is killed by real signals. What such a start lacks is the time of the imports, in which nothing is
+written. Every tenth run consists of starts of a new interpreter (`python -m imgclf`) instead. And every fifth run draws
+its pictures and trains its baselines; in the others figures are files of one pixel, as drawing them takes longer than
+all the rest. Linux only.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import sys
@@ -74,9 +78,6 @@ class Kept:
         self.file, self.found = file, 0
         self.runs: dict[str, dict[str, Any]] = {}
         self.faults: dict[str, dict[str, Any]] = {}
-        if file is not None and file.exists():
-            known = json.loads(file.read_text(encoding="utf-8"))
-            self.runs, self.faults = known["runs"], known["faults"]
 
     def add(self, seed: int, made: Attack) -> None:
         self.runs[f"{seed}/{made.number}"] = made.to_dict()
@@ -94,11 +95,15 @@ class Kept:
         self._write()
 
     def _write(self) -> None:
-        if self.file is not None:
+        if self.file is None:
+            return
+        with self.file.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another portion may be running
+            if self.file.exists():
+                known = json.loads(self.file.read_text(encoding="utf-8"))
+                self.runs, self.faults = known["runs"] | self.runs, known["faults"] | self.faults
             text = json.dumps({"summary": self.summary(), "runs": self.runs, "faults": self.faults}, indent=1)
-            temporary = self.file.with_suffix(".new")
-            temporary.write_text(text + "\n", encoding="utf-8")
-            temporary.replace(self.file)
+            self.file.write_text(text + "\n", encoding="utf-8")
 
     def summary(self) -> str:
         """Counts over all runs in the file."""

@@ -31,9 +31,20 @@ from imgclf.data.forms import Detail, Fitted
 from imgclf.data.geometry import Geometry, Lighting, scale
 from imgclf.data.image_cache import ImageCache
 from imgclf.data.images import Preprocess, resize, squared
+from imgclf.errors import first_line
 from imgclf.schema import Config
 
 PIXELS_IN_ONE = 1.25  # of the image, along each side of a pixel of the result: less would blur
+
+
+LOST = "cannot read the image"
+
+
+class ImageLost(Exception):
+    """A file the check before the training could read, and that cannot be read now.
+
+    Out of a worker process it comes with a message around its own, and without the error it was raised from.
+    """
 
 
 class OpenImage(RandTransform):
@@ -59,10 +70,16 @@ class OpenImage(RandTransform):
         self.do, self.form = True, self.forms[1 if split_idx else 0]
 
     def encodes(self, path: Path) -> PILImage:
+        try:
+            return PILImage(self._read(path))
+        except (OSError, ValueError, SyntaxError) as e:
+            raise ImageLost(f"{LOST} {path}: {first_line(e)}") from e
+
+    def _read(self, path: Path) -> Image.Image:
         if self.cache is not None:
-            return PILImage(self.cache.image(path, self.form))
+            return self.cache.image(path, self.form)
         whole = isinstance(self.form, Fitted)
-        return PILImage(self.preprocess.open(path, self.preprocess.decode_pixels) if whole else self.form.make(path))
+        return self.preprocess.open(path, self.preprocess.decode_pixels) if whole else self.form.make(path)
 
 
 class Presize(RandTransform):

@@ -1,10 +1,10 @@
 """The processes that read images: they leave every decision to end to the process that started them.
 
 Ctrl-C in a terminal, ``kill`` with a process group, and queues such as Slurm send their signal to all processes of a
-command. The training process then wants to finish its batch and save; a worker that ended at once would make that batch
-fail. So a worker does not hear SIGINT and SIGTERM, from its first instruction on; the training process ends it when its
-pass is over, by SIGKILL if need be, and where it dies itself, the system ends its workers with it (Linux; elsewhere they
-notice within seconds, as torch has it).
+command. The training process then wants to finish its batch and save; a worker that ended at once would make that
+batch fail. So a worker does not hear SIGINT and SIGTERM, from its first instruction on. The training process ends it
+when its pass is over, by SIGKILL if need be; where that process dies itself, the system ends its workers with it (on
+Linux; elsewhere they notice within seconds, as torch has it).
 """
 
 import contextlib

@@ -9,7 +9,8 @@ from torch import nn
 
 from imgclf import disk
 from imgclf.data import shared_memory
-from imgclf.errors import RunError, UserError
+from imgclf.data.presize import LOST, ImageLost
+from imgclf.errors import DataError, RunError, UserError
 
 LESS_MEMORY = "use smaller images (--size), a smaller network (--arch), or another device (--device cpu)"
 
@@ -49,11 +50,16 @@ def explained(workers: int, resume: str | None = None) -> Iterator[None]:
         raise found from e
 
 
-def explain(error: Exception, workers: int, resume: str | None = None) -> RunError | None:
-    """The error for a dead worker, full shared memory, a full disk or a lack of memory; None for any other."""
-    text = "\n".join(_chain(error))
+def explain(error: Exception, workers: int, resume: str | None = None) -> UserError | None:
+    """The error for a lost image, a dead worker, a full disk, too little memory, shared or not; None for others."""
+    text = "\n".join(map(str, disk.chain(error)))  # torch tells what killed a worker in the error before
     go_on = f"; go on: {resume}" if resume else ""
     fewer = f"; go on without workers: {resume} --set data.workers=0" if resume else " or --set data.workers=0"
+    if any(isinstance(e, ImageLost) for e in disk.chain(error)):
+        return DataError(
+            f"an image has changed since the check: {_last_line(LOST + text.partition(LOST)[2].splitlines()[0])}",
+            f"put it back as it was{go_on}",
+        )
     if any(words in text for words in SHARED_MEMORY):
         return RunError(
             f"shared memory ran out between the {workers} processes that read images: {shared_memory.size()}",
@@ -71,13 +77,6 @@ def explain(error: Exception, workers: int, resume: str | None = None) -> RunErr
         said = _last_line(text) or type(error).__name__
         return RunError(f"{where} ran out of memory: {said}", f"{LESS_MEMORY}, a smaller --batch-size{go_on}")
     return None
-
-
-def _chain(error: BaseException) -> Iterator[str]:
-    """The words of an error and of those before it: torch tells which signal killed a worker in the error before."""
-    yield str(error)
-    if error.__cause__ is not None:
-        yield from _chain(error.__cause__)
 
 
 def _last_line(text: str) -> str:

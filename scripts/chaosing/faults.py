@@ -1,4 +1,4 @@
-"""What else happens to runs: a full disk, one that refuses writing, images that go or change, a second process, clocks."""
+"""What else happens to runs: disks that are full or refuse writing, images that change, a second process, clocks."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ class Skipped(Exception):
 
 
 class Case:
-    """One run of the ``book`` recipe in a folder of its own, what was found wrong, and how many things were looked at."""
+    """One run of the ``book`` recipe in its own folder, what was found wrong, and how many things were looked at."""
 
     def __init__(self, place: Place, name: str) -> None:
         self.place, self.found, self.looks = place, list[str](), 0

@@ -146,7 +146,7 @@ def _command(run: Path, settings: Sequence[str], rng: random.Random) -> list[str
 
 
 def _watch(made: Attack, process: Started, kill: float | None, rng: random.Random) -> None:
-    """Let a process run for so many seconds (None: to its end), end it with some signal, and see that all of it goes."""
+    """Let a process run for so many seconds (None: to its end), end it by some signal, and see that all of it goes."""
     code = process.wait(PATIENCE if kill is None else kill)
     if code is None and kill is not None:
         number, group = rng.choice(SIGNALS), rng.random() < 0.5
@@ -178,9 +178,11 @@ def _usual(made: Attack, killed: bool) -> set[int]:
 
 
 def tracebacks(log: Path) -> list[str]:
-    """What users were shown that only a developer can read. A new interpreter shows one if interrupted in its imports."""
+    """What users were shown and only a developer can read, but for what Python shows if interrupted in its imports."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    shown = [n for n, line in enumerate(lines) if line.startswith(("Traceback (most", "Exception ignored", "--- Logging"))]
+    shown = [
+        n for n, line in enumerate(lines) if line.startswith(("Traceback (most", "Exception ignored", "--- Logging"))
+    ]
     at_imports = [n for n in shown if any("frozen runpy" in line for line in lines[n : n + 3])]
     return [" | ".join(lines[n : n + 40])[-700:] for n in shown if n not in at_imports]
 

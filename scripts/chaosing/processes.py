@@ -88,9 +88,7 @@ def of_session(session: int) -> list[int]:
     return found
 
 
-def forked(
-    arguments: Sequence[str], folder: Path, log: Path, prepare: Callable[[], object] = lambda: None
-) -> Started:
+def forked(arguments: Sequence[str], folder: Path, log: Path, prepare: Callable[[], object] = lambda: None) -> Started:
     """imgclf in a fork of this process, with all modules imported already.
 
     Args:

@@ -97,10 +97,9 @@ def _page(path: Path) -> None:
 
 
 def _yaml(path: Path) -> None:
-    import yaml
+    from imgclf.config import load
 
-    if not isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict):
-        raise ValueError("no keys")
+    load(str(path))
 
 
 def _picture(path: Path) -> None:
