@@ -1,6 +1,12 @@
 """The run folder: whole files only, no name twice, and the right run is found."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -234,3 +240,124 @@ def test_what_a_killed_write_left_is_swept_and_nothing_else(tmp_path):
     assert [*(tmp_path / "plots").glob(".model.safetensors.*")]
     runs.sweep(tmp_path)
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted([*kept, tmp_path / "model.safetensors"])
+
+
+# Killed while a run is made, at every step of it
+
+
+class Killed(BaseException):
+    """Nothing is tidied up after it."""
+
+
+def die_at(step: int, monkeypatch) -> None:
+    """Let the n-th thing that ``create`` asks of the system kill it, as SIGKILL would: nobody removes anything."""
+    done = []
+
+    def counted(call):
+        def counting(*args, **kwargs):
+            done.append(1)
+            if len(done) == step:
+                raise Killed
+            return call(*args, **kwargs)
+
+        return counting
+
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    for name in ("chmod", "rename", "replace", "write_text"):
+        monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
+    monkeypatch.setattr(tempfile, "mkstemp", counted(tempfile.mkstemp))
+    monkeypatch.setattr(runs.locks, "held", counted(runs.locks.held))
+
+
+@pytest.mark.parametrize("step", range(1, 12))
+def test_a_run_killed_while_it_is_made_leaves_its_name_free(tmp_path, step):
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(step, patch)
+        try:
+            runs.create(tmp_path, "mine", "seed: 1\n", {"command": "test"})
+        except Killed:
+            pass
+        else:
+            pytest.skip(f"it is made in fewer than {step} steps")
+    left = runs.all_runs(tmp_path)
+    assert (tmp_path / "mine").exists() == bool(left)  # whole or not there at all
+    if not left:
+        assert runs.create(tmp_path, "mine", "seed: 1\n", {"command": "test"}).manifest()["status"] == "running"
+    assert runs.status(runs.Run(tmp_path / "mine")) in ("running", "killed")
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_run_and_nothing_else(tmp_path):
+    dead, alive, foreign = (tmp_path / f".mine.{word}" for word in ("deaddead", "alive123", "foreign1"))
+    for folder in (dead, alive, foreign):
+        folder.mkdir()
+        (folder / runs.CONFIG).write_text("seed: 1\n")
+    (dead / runs.locks.LOCK).touch()
+    (foreign / runs.locks.LOCK).touch()
+    (foreign / "notes.txt").write_text("mine")
+    runs.create(tmp_path, "other", "", {})
+    # Without a lock it may have been made a moment ago.
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".mine.alive123", ".mine.foreign1", "other"]
+    os.utime(alive, (0, 0))
+    runs.create(tmp_path, "another", "", {})
+    assert not alive.exists()
+    assert foreign.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a lock held by this process itself cannot be seen by it")
+def test_a_folder_another_process_is_filling_stays(tmp_path):
+    filling = tmp_path / ".mine.aaaabbbb"
+    filling.mkdir()
+    script = (
+        f"import fcntl, time; stream = open({str(filling / '.lock')!r}, 'a+b'); fcntl.lockf(stream, fcntl.LOCK_EX); "
+        "print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as other:
+        try:
+            other.stdout.readline()
+            runs.create(tmp_path, "other", "", {})
+            assert filling.exists()
+        finally:
+            other.kill()
+    runs.create(tmp_path, "another", "", {})
+    assert not filling.exists()
+
+
+def test_half_a_run_is_no_run(tmp_path):
+    half = tmp_path / ".mine.aaaabbbb"
+    runs.create(tmp_path, "whole", "", {}).path.rename(half)
+    assert runs.all_runs(tmp_path) == []
+
+
+def test_a_full_disk_while_a_run_is_made_is_told(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runs, "write_json", full)
+    with pytest.raises(ModelError, match="cannot make the run folder .*No space left on device") as caught:
+        runs.create(tmp_path / "runs", "mine", "", {})
+    assert "make room" in caught.value.hint
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["con", "AUX", "nul.txt", "Com1", "lpt9.x", "com¹", "ends.", "v1.."])
+def test_a_name_windows_cannot_have_is_refused_everywhere(tmp_path, name):
+    with pytest.raises(UserError, match="Windows has no such folder") as caught:
+        runs.create(tmp_path, name, "", {})
+    assert runs.create(tmp_path, caught.value.hint.rpartition(" ")[2], "", {}).path.is_dir()
+
+
+@pytest.mark.parametrize("name", ["a\\b", "c:", "C:\\runs", "a/b", "a:b", "a*", 'a"', "a<b", "a|b", "a?"])
+def test_a_name_that_is_a_windows_path_or_no_file_name_there_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="cannot be a run's name"):
+        runs.create(tmp_path, name, "", {})
+
+
+@pytest.mark.parametrize("name", ["console", "auxiliary", "com10", "com", "null", "v1.con"])
+def test_names_that_only_look_like_devices_are_accepted(tmp_path, name):
+    assert runs.create(tmp_path, name, "", {}).name == name
+
+
+def test_the_run_just_made_can_be_read_by_whom_any_folder_can(tmp_path):
+    (tmp_path / "other").mkdir()
+    made = runs.create(tmp_path, "mine", "", {}).path
+    assert made.stat().st_mode == (tmp_path / "other").stat().st_mode
