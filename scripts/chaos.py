@@ -48,13 +48,12 @@ def main() -> None:
     os.environ["IMGCLF_CACHE"] = str(options.work.absolute() / "cache")
     processes.warm_up()
     place = Place(options.work.absolute())
-    place.prepare()
-    kept = Kept(options.json)
+    kept, numbers = Kept(options.json), range(options.first, options.first + options.runs)
+    place.prepare(killing.recipes(numbers) if options.faults is None else ["book"])
     if options.faults is not None:
         for name in options.faults or faults.FAULTS:
             kept.add_fault(faults.attack(place, name))
         sys.exit(bool(kept.found))
-    numbers = range(options.first, options.first + options.runs)
     killing.attacks(place, numbers, options.seed, lambda made: kept.add(options.seed, made))
     print(kept.summary(), flush=True)
     sys.exit(bool(kept.found))

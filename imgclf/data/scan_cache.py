@@ -1,8 +1,10 @@
 """What the check found out about each file, kept in the user's cache folder so that the next check costs nothing.
 
-One SQLite file. A row is found by the hash of the file's path, and holds as long as its size, its time of change and
-our way of checking stay the same. Several processes may use it at once. Whatever is wrong with it, the check itself
-never fails: a damaged file is thrown away, a locked or read-only one is done without.
+One SQLite file. A row is found by the hash of the file's path, and holds as long as its size, its times of change and
+our way of checking stay the same. There are two times: that of the content, which programs set as they like (`cp -p`,
+`rsync -t`, an archive), so that another image may have the old one; and the system's own of any change, which nobody
+can set. (On Windows the second is that of the file's making.) Several processes may use it at once. Whatever is wrong
+with it, the check itself never fails: a damaged file is thrown away, a locked or read-only one is done without.
 """
 
 import base64
@@ -25,14 +27,14 @@ from imgclf.data.inspection import FileCheck, Look
 
 NAME = "checks.sqlite"
 # What a check finds depends on these; raise the number whenever the code behind it changes what is found.
-VERSION = f"1/pillow {PIL.__version__}/{MAX_PIXELS}"
+VERSION = f"2/pillow {PIL.__version__}/{MAX_PIXELS}"
 MAX_ROWS = 300_000  # about 250 MB; the rows unused for longest go first
 PATIENCE = 5.0  # seconds to wait for another process
 TABLE = """create table if not exists files (
     key blob primary key, size integer, changed integer, used integer, found text) without rowid"""
 DAY = 86_400
 
-Stamp = tuple[bytes, int, int]  # key, size in bytes, time of change in ns
+Stamp = tuple[bytes, int, int]  # key, size in bytes, a number for its times of change
 
 
 def stamp(path: Path) -> Stamp | None:
@@ -43,7 +45,9 @@ def stamp(path: Path) -> Stamp | None:
         return None
     name = os.fsencode(path.absolute())
     key = hashlib.blake2b(VERSION.encode() + b"\0" + name, digest_size=16).digest()
-    return key, facts.st_size, facts.st_mtime_ns
+    times = f"{facts.st_mtime_ns}/{facts.st_ctime_ns}".encode()
+    changed = int.from_bytes(hashlib.blake2b(times, digest_size=8).digest(), "little", signed=True)
+    return key, facts.st_size, changed
 
 
 class ScanCache:

@@ -4,7 +4,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,13 +48,13 @@ class Place:
         """How long a start of that kind took that nothing disturbed."""
         return float(_seconds(self.folder / f"{'whole' if full else 'lean'}-{recipe}").read_text())
 
-    def prepare(self) -> None:
-        """Make what all runs need, unless it is there."""
+    def prepare(self, recipes: Iterable[str]) -> None:
+        """Make what runs of these recipes need, unless it is there."""
         import shapes
 
         if not (self.folder / "weights.pth").exists():
             shapes.write_with_weights(self.folder, per_class=10)
-        for recipe in RECIPES:
+        for recipe in sorted(set(recipes)):
             self._train(self.folder / f"whole-{recipe}", self.settings(recipe, 0), lambda: None)
             self._train(self.folder / f"lean-{recipe}", [*self.settings(recipe, 2), *LEAN], no_pictures)
 
@@ -185,6 +185,11 @@ def tracebacks(log: Path) -> list[str]:
     ]
     at_imports = [n for n in shown if any("frozen runpy" in line for line in lines[n : n + 3])]
     return [" | ".join(lines[n : n + 40])[-700:] for n in shown if n not in at_imports]
+
+
+def recipes(numbers: Iterable[int]) -> set[str]:
+    """Those of the runs with these numbers."""
+    return {KINDS[number % len(KINDS)][0] for number in numbers}
 
 
 Told = Callable[[Attack], object]

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
@@ -37,7 +38,7 @@ def test_what_another_library_says_of_a_full_disk_counts_and_what_it_was_raised_
 
 
 def test_a_read_only_disk_is_told(tmp_path):
-    with pytest.raises(RunError, match="cannot be written to: .*Read-only file system") as caught:
+    with pytest.raises(RunError, match=r"cannot be written to: .*Read-only file system") as caught:
         failing(tmp_path, OSError(errno.EROFS, "Read-only file system", str(tmp_path / ".lock")))
     assert caught.value.hint.startswith("make it writable")
 
@@ -70,7 +71,7 @@ def test_any_command_tells_a_full_disk(monkeypatch, capsys):
     assert "the disk is full: x.html: No space left on device" in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_log_that_has_no_room_is_silent(capsys, tmp_path):
     (tmp_path / "train.log").symlink_to("/dev/full")
     handler = log_to(tmp_path / "train.log")

@@ -333,7 +333,7 @@ def test_a_full_disk_while_a_run_is_made_is_told(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(runs, "write_json", full)
-    with pytest.raises(ModelError, match="cannot make the run folder .*No space left on device") as caught:
+    with pytest.raises(ModelError, match=r"cannot make the run folder .*No space left on device") as caught:
         runs.create(tmp_path / "runs", "mine", "", {})
     assert "make room" in caught.value.hint
     assert list((tmp_path / "runs").iterdir()) == []

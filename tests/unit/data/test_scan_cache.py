@@ -75,6 +75,19 @@ def test_a_changed_file_is_read_again(root, pictures, decoded):
     assert after[2] != before[2] and after[4] == before[4]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no time that nobody can set")
+def test_another_image_of_the_same_size_and_time_is_read_again(root, decoded):
+    """As `cp -p` leaves it, or a program that sets the clock back."""
+    before, path = look(root), root / "2.png"
+    facts, content = path.stat(), bytearray(path.read_bytes())
+    content[-20] ^= 255
+    path.write_bytes(content)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    decoded.clear()
+    assert look(root)[2] != before[2]
+    assert decoded == ["2.png"]
+
+
 def test_another_version_of_the_check_begins_anew(root, decoded, monkeypatch):
     look(root)
     monkeypatch.setattr(scan_cache, "VERSION", "other")
