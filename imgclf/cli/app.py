@@ -1,7 +1,9 @@
 """The `imgclf` command. The only place that reports errors; everything else raises."""
 
+import contextlib
 import io
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -103,7 +105,10 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # a file name the terminal cannot show is no reason to stop
     if completion.wished():
         sys.exit(completion.answer(lambda: run(arguments)))
-    sys.exit(run(arguments))
+    code = run(arguments)
+    with contextlib.suppress(ValueError):  # in a thread
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # one more Ctrl-C ends what is left to do, without a traceback
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import faulthandler
 import importlib
 import os
 import secrets
@@ -69,6 +70,13 @@ class Started:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
+    def end(self) -> None:
+        """End what hangs, which shows in its log where it does."""
+        self.send(signal.SIGABRT, group=True)
+        self.wait(5)
+        self.send(signal.SIGKILL, group=True)
+        self.wait(5)
+
     def survivors(self, seconds: float) -> list[int]:
         """The processes of its session that run on, if they still do after so many seconds."""
         until = time.monotonic() + seconds
@@ -111,7 +119,7 @@ def begun(arguments: Sequence[str], folder: Path, log: Path, prepare: object = N
     with log.open("ab") as stream:
         popen = subprocess.Popen(
             [sys.executable, "-m", "imgclf", *arguments],
-            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"},
             stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
         )  # fmt: skip
     return Started(popen.pid, popen=popen)
@@ -128,6 +136,7 @@ def _settle(arguments: Sequence[str], folder: Path, log: Path) -> None:
     for target, source in ((0, nothing), (1, out), (2, out)):
         os.dup2(source, target)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
+    faulthandler.enable(sys.stderr)
     sys.argv = ["imgclf", *arguments]
     from imgclf import runs
 
