@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from typing import Any
 
 from scripts.chaosing import state
 from scripts.chaosing.killing import LEAN, PATIENCE, Place, no_pictures, tracebacks
-from scripts.chaosing.processes import Started, forked
+from scripts.chaosing.processes import Started, forked, of_session
 
 YEAR = timedelta(days=365)
 SPACES = (0.004, 0.02, 0.25, 0.5, 0.7, 0.85, 0.93, 0.97, 1.0, 1.2)  # of what a finished run takes
@@ -238,7 +237,7 @@ def set_back(by: timedelta, after: float = 0.0) -> None:
 
 
 def spawned_workers(case: Case) -> None:
-    """Worker processes that are spawned, as on Windows: killed once, with a signal to the whole group."""
+    """Worker processes that are spawned, as on Windows: a signal to the whole group while they start is theirs too."""
 
     def spawn() -> None:
         import multiprocessing
@@ -246,13 +245,13 @@ def spawned_workers(case: Case) -> None:
         multiprocessing.set_start_method("spawn", force=True)
 
     process = case.start(workers=2, prepare=spawn)
-    case.until(lambda: (case.run / "history.csv").exists(), process)
-    process.send(random.Random(0).choice([signal.SIGINT, signal.SIGTERM]), group=True)
+    case.until(lambda: len(of_session(process.pid)) > 2, process)  # a worker beside the trackers of shared memory
+    process.send(signal.SIGTERM, group=True)
     code = process.wait(PATIENCE)
     case.see(code == 130, f"exit code {code}: {case.log.read_text(errors='replace')[-600:]}")
     case.see(not process.survivors(state.MOST_SECONDS_ORPHANED), "processes run on")
     case.whole_files()
-    case.done(case.resume(workers=2, prepare=spawn))
+    case.done(case.resume(workers=2))
 
 
 FAULTS: dict[str, Callable[[Case], None]] = {
