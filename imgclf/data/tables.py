@@ -1,5 +1,6 @@
 """Labels from a table: which column is what, where its images are, and its rows as samples."""
 
+import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,11 +22,13 @@ def scan_table(cfg: Config, path: Path) -> Samples:
     if rows.empty:
         raise DataError(f"{table} has no rows")
     image = columns.need(rows, cfg.data.image_column, columns.IMAGE_COLUMNS, "data.image_column")
+    rows[image] = _with_slashes(list(rows[image]), table.parent / (cfg.data.image_folder or ""))
     split = columns.split_column(rows, cfg.data.valid_column)
     named = labels.read(cfg, rows, used=(image, split, groups.rule(cfg)))
     where = f"{table.name}, column {split}"
     where_images = _image_folder if cfg.data.allow_outside else _inside
-    folder = where_images(table, cfg.data.image_folder, rows[image])
+    wanted = cfg.data.image_folder and _with_slashes([cfg.data.image_folder], table.parent)[0]
+    folder = where_images(table, wanted, rows[image])
     splits = [columns.split_value(value, where) for value in rows[split]] if split else [None] * len(rows)
     grouped = groups.of_rows(groups.rule(cfg), rows)
     items, unlabelled = [], []
@@ -82,6 +85,17 @@ def _read_parquet(table: Path) -> Any:
     except (OSError, ValueError) as e:  # pyarrow's ArrowInvalid is a ValueError
         raise DataError(f"cannot read the table {table}: {e}") from e
     return rows.astype(object).where(rows.notna(), "").map(str).rename(columns=lambda name: str(name).strip())
+
+
+def _with_slashes(names: list[str], folder: Path) -> list[str]:
+    """Paths that a program on Windows wrote, ``cats\\1.jpg``, as every system reads them: ``cats/1.jpg``.
+
+    Elsewhere a backslash may be part of a name: where one of the first such names is there, all stay as they are.
+    """
+    written = [name for name in names if "\\" in name]
+    if not written or (os.sep == "/" and any(os.path.exists(folder / name) for name in written[:PROBED_ROWS])):  # noqa: PTH110: names may be anything
+        return names
+    return [name.replace("\\", "/") for name in names]
 
 
 def _inside(table: Path, wanted: str | None, names: Any) -> PurePosixPath:
