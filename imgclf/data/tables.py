@@ -93,7 +93,8 @@ def _with_slashes(names: list[str], folder: Path) -> list[str]:
     Elsewhere a backslash may be part of a name: where one of the first such names is there, all stay as they are.
     """
     written = [name for name in names if "\\" in name]
-    if not written or (os.sep == "/" and any(os.path.exists(folder / name) for name in written[:PROBED_ROWS])):  # noqa: PTH110: names may be anything
+    literal = (folder / name for name in written[:PROBED_ROWS]) if os.sep == "/" else ()
+    if not written or any(os.path.exists(path) for path in literal):  # noqa: PTH110: names too long are no error
         return names
     return [name.replace("\\", "/") for name in names]
 

@@ -27,7 +27,7 @@ MOST_KILLS = 5
 REAL = 10  # of so many runs one is of interpreters started anew
 FULL = 5  # of so many one draws its pictures and trains its baselines, which takes longer than all the rest
 IMPORTS = 6.0  # seconds a new interpreter takes to import everything, on a machine with nothing else to do
-PATIENCE = 300.0  # seconds for what is asked to stop, or left alone, to end
+PATIENCE = 600.0  # seconds for what is asked to stop, or left alone, to end
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ LOOK_SECONDS = 0.003
 
 def warm_up() -> None:
     """Import what a training imports, in one thread: a fork has only the thread that forks."""
+    # A shell starts what runs in the background with SIGINT ignored, and new interpreters would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in HEAVY:
         importlib.import_module(name)
     import torch

@@ -56,7 +56,7 @@ def test_windows_strokes_lead_nowhere_outside(photos, make_config, pictures, nam
     table(photos, ["cats/1.png", "dogs/1.png"])
     with (photos / "t.csv").open("a") as stream:
         stream.write(f"{name},a\n")
-    with pytest.raises(DataError, match="row 4: .*is outside the table's folder"):
+    with pytest.raises(DataError, match=r"row 4: .*is outside the table's folder"):
         scan(make_config(photos / "t.csv"))
 
 
