@@ -91,10 +91,11 @@ def _with_slashes(names: list[str], folder: Path) -> list[str]:
     """Paths that a program on Windows wrote, ``cats\\1.jpg``, as every system reads them: ``cats/1.jpg``.
 
     Elsewhere a backslash may be part of a name: where one of the first such names is there, all stay as they are.
+    (Asked of ``os.path``, to which a name that cannot be is no error.)
     """
     written = [name for name in names if "\\" in name]
     literal = (folder / name for name in written[:PROBED_ROWS]) if os.sep == "/" else ()
-    if not written or any(os.path.exists(path) for path in literal):  # noqa: PTH110: names too long are no error
+    if not written or any(os.path.exists(path) for path in literal):  # noqa: PTH110
         return names
     return [name.replace("\\", "/") for name in names]
 
