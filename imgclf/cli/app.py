@@ -140,6 +140,9 @@ def run(arguments: list[str]) -> int:
             return _reader_gone()
         raise
     except Exception as error:
+        if "KeyboardInterrupt" in (str(error).splitlines() or [""])[-1]:  # some compiled code, pydantic's, wraps it
+            terminal.note("interrupted")
+            return EXIT_INTERRUPTED
         if isinstance(error, OSError) and (found := disk.explain(error)):
             return _told(found, terminal, debug)
         if terminal.json_mode:

@@ -71,6 +71,17 @@ def test_any_command_tells_a_full_disk(monkeypatch, capsys):
     assert "the disk is full: x.html: No space left on device" in " ".join(capsys.readouterr().err.split())
 
 
+def test_ctrl_c_that_compiled_code_wraps_is_still_ctrl_c(monkeypatch, capsys):
+    from imgclf.cli import app
+
+    def wrapped(*_):
+        raise ValueError("Error building `literal` serializer:\n  KeyboardInterrupt: ")
+
+    monkeypatch.setattr("imgclf.runs.find", wrapped)
+    assert app.run(["runs", "show", "mine"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_log_that_has_no_room_is_silent(capsys, tmp_path):
     (tmp_path / "train.log").symlink_to("/dev/full")
