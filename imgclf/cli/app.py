@@ -140,15 +140,21 @@ def run(arguments: list[str]) -> int:
             return _reader_gone()
         raise
     except Exception as error:
-        if "KeyboardInterrupt" in (str(error).splitlines() or [""])[-1]:  # some compiled code, pydantic's, wraps it
-            terminal.note("interrupted")
-            return EXIT_INTERRUPTED
-        if isinstance(error, OSError) and (found := disk.explain(error)):
-            return _told(found, terminal, debug)
+        if (code := _explained(error, terminal, debug)) is not None:
+            return code
         if terminal.json_mode:
             detail = {"type": type(error).__name__, "message": str(error), "hint": None, "exit_code": EXIT_BUG}
             terminal.result({"error": detail})
         raise
+
+
+def _explained(error: Exception, terminal: Terminal, debug: bool) -> int | None:
+    """Report what is no bug though it is no ``UserError``: Ctrl-C, or the disk; returns the exit code, or None."""
+    if "KeyboardInterrupt" in (str(error).splitlines() or [""])[-1]:  # some compiled code, pydantic's, wraps it
+        terminal.note("interrupted")
+        return EXIT_INTERRUPTED
+    found = disk.explain(error) if isinstance(error, OSError) else None
+    return _told(found, terminal, debug) if found else None
 
 
 def _told(error: UserError, terminal: Terminal, debug: bool) -> int:
