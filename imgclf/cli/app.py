@@ -140,8 +140,8 @@ def run(arguments: list[str]) -> int:
             return _reader_gone()
         raise
     except Exception as error:
-        if (code := _explained(error, terminal, debug)) is not None:
-            return code
+        if (told := _explained(error, terminal, debug)) is not None:
+            return told
         if terminal.json_mode:
             detail = {"type": type(error).__name__, "message": str(error), "hint": None, "exit_code": EXIT_BUG}
             terminal.result({"error": detail})
