@@ -59,7 +59,11 @@ def small_networks(patch: pytest.MonkeyPatch) -> None:
     depths = {18: (1, 1, 1, 1), 34: (2, 1, 1, 1), 50: (1, 1, 1, 1), 101: (1, 1, 2, 1), 152: (1, 2, 2, 1)}
     for depth, layers in depths.items():
         block = BasicBlock if depth < 50 else Bottleneck
-        patch.setitem(bodies.BUILDERS, f"resnet{depth}", lambda weights=None, b=block, n=layers: Narrow(b, n))
+        patch.setitem(
+            bodies.BUILDERS,
+            f"resnet{depth}",
+            lambda weights=None, num_classes=1000, b=block, n=layers: Narrow(b, n, num_classes),
+        )
 
 
 def few_digits(patch: pytest.MonkeyPatch) -> None:
@@ -90,7 +94,7 @@ class Sandbox:
             return
         for command in block.commands:
             standins.provide(self, command)
-            done = self.line(command)
+            done = self.line(standins.named(command))
             told = f"{block}: {command}\nexit code {done.returncode}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
             assert done.returncode == codes.get(command, 0), told
 

@@ -6,10 +6,11 @@ which line by a part of it.
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import judged
 import numpy as np
@@ -53,7 +54,7 @@ def _named(folder: Path) -> None:
 
 def _several_labels(folder: Path) -> None:
     """Pictures and a table as fastai's PASCAL_2007 has them."""
-    shapes.write_multi(folder, 48)
+    shapes.write_multi(folder, 96)
     (folder / "images").rename(folder / "train")
     with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = [(row["image"], row["labels"], i % 4 == 0) for i, row in enumerate(csv.DictReader(file))]
@@ -98,7 +99,14 @@ def _line(command: str) -> Callable[["Sandbox"], None]:
     return run
 
 
+def _reshaped(box: "Sandbox") -> Path:
+    """The folder `photos`, marked: the next line that names it finds it as it was."""
+    (box.home / "reshaped").touch()
+    return box.home / "photos"
+
+
 def _names_with_dots(box: "Sandbox") -> None:
+    _reshaped(box)
     files = sorted((box.home / "photos").glob("*/*"))
     for i, file in enumerate(files):
         file.rename(box.home / "photos" / f"{file.parent.name}.{i}.jpg")
@@ -110,7 +118,7 @@ def _beside_a_table(label: str, prefix: str) -> Callable[["Sandbox"], None]:
     """``photos`` as a folder `images` and a table with a column ``label``."""
 
     def make(box: "Sandbox") -> None:
-        photos = box.home / "photos"
+        photos = _reshaped(box)
         shutil.rmtree(photos)
         shutil.copytree(box.home / "pets-mini" / "images", photos / "images")
         names = sorted(file.name for file in (photos / "images").iterdir())
@@ -119,7 +127,41 @@ def _beside_a_table(label: str, prefix: str) -> Callable[["Sandbox"], None]:
     return make
 
 
+def _patients(box: "Sandbox") -> None:
+    """Photos of four patients a class, as ``red/p3_1.jpg``."""
+    for folder in _reshaped(box).iterdir():
+        for i, file in enumerate(sorted(folder.iterdir())):
+            file.rename(folder / f"{folder.name}p{i % 4}_{i}.jpg")
+
+
+def _table_of_patients(box: "Sandbox") -> None:
+    """``labels.csv`` with patients and days."""
+    files = sorted((box.home / "other-photos").glob("*/*.jpg"))
+    rows = [
+        (f"other-photos/{f.parent.name}/{f.name}", f.parent.name, f"p{i % 6}", f"2026-0{5 + i % 2}-01")
+        for i, f in enumerate(files)
+    ]
+    _table(box.home / "labels.csv", ("image", "label", "patient", "day"), rows)
+
+
+def _frames(box: "Sandbox") -> None:
+    """Frames of three films a class."""
+    for file in sorted((box.home / "other-photos").glob("*/*.jpg")):
+        label, number = file.stem.split("_")
+        target = box.home / "frames" / label / f"{label}{int(number) % 3}__{int(number):05d}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+
+
+def _pets(box: "Sandbox") -> None:
+    """Where fastai would have unpacked them."""
+    target = box.home / ".fastai" / "data" / "oxford-iiit-pet" / "images"
+    shutil.copytree(box.home / "pets-mini" / "images", target, dirs_exist_ok=True)
+
+
 def _grey_scans(box: "Sandbox") -> None:
+    if (box.home / "scans").exists():
+        return
     rng = np.random.default_rng(0)
     for name, level in (("dark", 60), ("light", 190)):
         (box.home / "scans" / name).mkdir(parents=True)
@@ -143,10 +185,25 @@ def _stopped(box: "Sandbox") -> None:
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "status": "interrupted"}))
 
 
-def _corrections(box: "Sandbox") -> None:
-    with (box.home / "runs" / "mine" / "split.csv").open(encoding="utf-8", newline="") as file:
-        path = next(csv.DictReader(file))["path"]
-    _table(box.home / "corrections.csv", ("path", "label"), [(path, "green")])
+def _corrections(run: str) -> Callable[["Sandbox"], None]:
+    def make(box: "Sandbox") -> None:
+        with (box.home / "runs" / run / "split.csv").open(encoding="utf-8", newline="") as file:
+            path = next(csv.DictReader(file))["path"]
+        _table(box.home / "corrections.csv", ("path", "action", "label"), [(path, "relabel", "green")])
+
+    return make
+
+
+def _long_ago(box: "Sandbox") -> None:
+    (box.home / "last-time").touch()
+    os.utime(box.home / "last-time", (0, 0))
+
+
+def _several_thresholds(box: "Sandbox") -> None:
+    """As the file of a model for several labels has them."""
+    classes: Any = box.names["classes"]
+    facts: Any = box.names["facts"]
+    box.names["facts"] = {**facts, "thresholds": json.dumps([0.5] * len(classes))}
 
 
 def _foreign_models(box: "Sandbox") -> None:
@@ -195,10 +252,17 @@ BEFORE: dict[str, Callable[["Sandbox"], None]] = {
     "-d ~/scans": _grey_scans,
     "--extend": lambda box: None,
     "train --resume": _stopped,
-    "corrections.csv": _corrections,
+    "runs/mine/config.yaml --set data.corrections": _corrections("mine"),
+    "corrections.csv": _corrections("first"),
+    "compare mine yours": _line("imgclf train -d ~/photos --arch resnet50 --name yours"),
+    "data.group_by=([^/_]+)_": _patients,
+    "data.group_by=patient": _table_of_patients,
+    "-d frames": _frames,
+    "fastai:PETS": _pets,
+    'facts["thresholds"]': _several_thresholds,
     "imgclf import export.pkl": _foreign_models,
     "efficientnet-lite0.pth": _efficientnet,
-    "-newer last-time": lambda box: (box.home / "last-time").write_text(""),
+    "-newer last-time": _long_ago,
     "model.full.onnx": _exported("--full-preprocess", "model.full.onnx"),
     'InferenceSession("model.onnx")': _exported("onnx", "model.onnx"),
     "model.pt2": _exported("torch-export", "model.pt2"),
@@ -207,8 +271,29 @@ BEFORE: dict[str, Callable[["Sandbox"], None]] = {
 }
 
 
+# A reader's own classes, and how many there are -> those here.
+NAMES = {
+    "--label cat": "--label red",
+    "~/photos/cat": "~/photos/red",
+    "{rare: 4}": "{red: 4}",
+    "{defect: 3}": "{red: 3}",
+    "many --top-k 5": "many --top-k 2",
+}
+
+
+def named(line: str) -> str:
+    """The line with the classes there are."""
+    for theirs, ours in NAMES.items():
+        line = line.replace(theirs, ours)
+    return line
+
+
 def provide(box: "Sandbox", line: str) -> None:
-    """What the first entry of ``BEFORE`` that is part of the line makes."""
+    """What the first entry of ``BEFORE`` that is part of the line makes; before it, reshaped photos as they were."""
+    if "~/photos" in line and (box.home / "reshaped").exists():
+        (box.home / "reshaped").unlink()
+        shutil.rmtree(box.home / "photos")
+        shutil.copytree(box.home / "other-photos", box.home / "photos")
     for part, make in BEFORE.items():
         if part in line:
             make(box)
