@@ -38,7 +38,10 @@ def export_cli(
         Path | None, folder("--out", "-o", help="Folder for the files; default: export/ in the run.")
     ] = None,
     images: Annotated[
-        int | None, typer.Option("--images", min=1, help=f"Validation images for the parity check; default: {IMAGES}.")
+        int | None,
+        typer.Option(
+            "--images", metavar="N", min=1, help=f"Validation images for the parity check; default: {IMAGES}."
+        ),
     ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", "-d", help="Images to compare on, for a model without a run.")
