@@ -191,7 +191,8 @@ def _remove_half_made(runs_dir: Path, new: Path) -> None:
         with contextlib.suppress(OSError):
             if path == new or not TEMPORARY.fullmatch(path.name) or path.is_symlink() or not _half_made(path):
                 continue
-            if (path / locks.LOCK).exists() or now - path.stat().st_mtime > OLD:
+            same = path.name.rpartition(".")[0] == new.name.rpartition(".")[0]  # killed before it had a lock
+            if same or (path / locks.LOCK).exists() or now - path.stat().st_mtime > OLD:
                 shutil.rmtree(path, ignore_errors=True)
 
 

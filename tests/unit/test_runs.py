@@ -303,6 +303,13 @@ def test_what_a_killed_process_left_is_removed_by_the_next_run_and_nothing_else(
     assert foreign.exists()
 
 
+def test_a_run_killed_before_its_folder_had_a_lock_leaves_nothing_once_it_is_begun_again(tmp_path):
+    (tmp_path / ".mine.deaddead").mkdir()
+    (tmp_path / ".other.deaddead").mkdir()
+    runs.create(tmp_path, "mine", "", {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.deaddead", "mine"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a lock held by this process itself cannot be seen by it")
 def test_a_folder_another_process_is_filling_stays(tmp_path):
     filling = tmp_path / ".mine.aaaabbbb"
