@@ -204,7 +204,8 @@ def partition(words: list[str], mark: str) -> tuple[list[str], list[str], list[s
 
 def smaller(arguments: list[str]) -> list[str]:
     """The arguments with ``SMALL`` behind them, if the command takes settings and does not go on with a run's own."""
-    if arguments[0] not in TAKES_SETTINGS or "--resume" in arguments:
+    goes_on = "--resume" in arguments and "auto" not in arguments  # auto: a run of that name, of which there is none
+    if arguments[0] not in TAKES_SETTINGS or goes_on:
         return arguments
     if arguments[0] == "compare" and not {"--archs", "--losses", "--lrs"} & set(arguments):
         return arguments  # finished runs, as they are
