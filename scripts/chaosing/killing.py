@@ -148,6 +148,7 @@ def _command(run: Path, settings: Sequence[str], rng: random.Random) -> list[str
 def _watch(made: Attack, process: Started, kill: float | None, rng: random.Random) -> None:
     """Let a process run for so many seconds (None: to its end), end it by some signal, and see that all of it goes."""
     code = process.wait(PATIENCE if kill is None else kill)
+    killed = code is None and kill is not None  # else it came to its end before
     if code is None and kill is not None:
         number, group = rng.choice(SIGNALS), rng.random() < 0.5
         made.kills.append({"signal": number.name, "group": group, "seconds": round(kill, 3)})
@@ -161,7 +162,7 @@ def _watch(made: Attack, process: Started, kill: float | None, rng: random.Rando
     if code is None:
         made.faults.append(f"it did not end within {PATIENCE:.0f} s after {made.kills[-1:]}")
         process.end()
-    if code is not None and code not in _usual(made, bool(kill is not None and made.kills)):
+    if code is not None and code not in _usual(made, killed):
         made.faults.append(f"exit code {code} after {made.kills[-1:]}")
     if left := process.survivors(state.MOST_SECONDS_ORPHANED):
         made.faults.append(f"{len(left)} processes run on after {made.kills[-1:]}")
