@@ -22,12 +22,13 @@ def scan_table(cfg: Config, path: Path) -> Samples:
     if rows.empty:
         raise DataError(f"{table} has no rows")
     image = columns.need(rows, cfg.data.image_column, columns.IMAGE_COLUMNS, "data.image_column")
-    rows[image] = _with_slashes(list(rows[image]), table.parent / (cfg.data.image_folder or ""))
+    given = cfg.data.image_folder
+    rows[image] = _with_slashes(list(rows[image]), table.parent / (given or ""))
     split = columns.split_column(rows, cfg.data.valid_column)
     named = labels.read(cfg, rows, used=(image, split, groups.rule(cfg)))
     where = f"{table.name}, column {split}"
     where_images = _image_folder if cfg.data.allow_outside else _inside
-    wanted = cfg.data.image_folder and _with_slashes([cfg.data.image_folder], table.parent)[0]
+    wanted = given and _with_slashes([given], table.parent)[0]
     folder = where_images(table, wanted, rows[image])
     splits = [columns.split_value(value, where) for value in rows[split]] if split else [None] * len(rows)
     grouped = groups.of_rows(groups.rule(cfg), rows)

@@ -33,6 +33,7 @@ GROUND = (
     "randomness",
     "ranks",
     "cores",
+    "disk",
     "starter",
 )
 # Room -> the rooms it may import from, besides itself and the ground floor.

@@ -20,6 +20,7 @@ from imgclf.data.block import Block
 from imgclf.data.forms import Detail, File, Fitted, nbytes
 from imgclf.data.image_disk import Disk
 from imgclf.data.image_ram import Ram, places
+from imgclf.data.presize import ImageLost
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
 
@@ -332,7 +333,7 @@ def test_unreadable_files_stay_errors(build, dataset):
     path = dataset.root / dataset.train[0].path
     path.write_bytes(b"no image")
     opener.before_call(None, 0)
-    with pytest.raises(OSError, match="cannot identify"):
+    with pytest.raises(ImageLost, match=f"{path}: cannot identify"):
         opener.encodes(path)
 
 
