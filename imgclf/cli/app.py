@@ -103,12 +103,21 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name the terminal cannot show is no reason to stop
+    sys.unraisablehook = _half_made
     if completion.wished():
         sys.exit(completion.answer(lambda: run(arguments)))
     code = run(arguments)
     with contextlib.suppress(ValueError):  # in a thread
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # one more Ctrl-C ends what is left to do, without a traceback
     sys.exit(code)
+
+
+def _half_made(args: Any) -> None:
+    """Python's hook for what fails while it is torn down, but for what Ctrl-C left half made: that is no bug."""
+    # torch's iterator, struck while it starts its processes, lacks what its own end looks at.
+    loader = "DataLoaderIter.__del__" in getattr(args.object, "__qualname__", "")
+    if not loader and not isinstance(args.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(args)
 
 
 def run(arguments: list[str]) -> int:

@@ -28,10 +28,10 @@ class Worker(multiprocessing.Process):
     """
 
     def start(self) -> None:
-        with _blocked():
+        with _blocked():  # to the end: a second Ctrl-C is raised where it opens, and the interpreter may end then
             super().start()
-        handle = self._popen  # type: ignore[attr-defined]
-        handle.terminate = getattr(handle, "kill", handle.terminate)
+            handle = self._popen  # type: ignore[attr-defined]
+            handle.terminate = getattr(handle, "kill", handle.terminate)
 
     def terminate(self) -> None:
         self.kill()

@@ -1,8 +1,11 @@
 """Every mistake has its exit code and names the closest valid word."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from imgclf import errors
+from imgclf.cli import app
 
 TABLE = {
     errors.UserError: 2,
@@ -76,3 +79,17 @@ def test_a_word_like_none_of_them_suggests_nothing():
     assert errors.closest("banana", ["resnet18"]) is None
     assert errors.did_you_mean("banana", ["resnet18"]) == ""
     assert errors.did_you_mean("x", []) == ""
+
+
+def test_what_ctrl_c_left_half_made_is_torn_down_in_silence(capsys):
+    def told(error, thing):
+        given = SimpleNamespace(exc_type=type(error), exc_value=error, exc_traceback=None, err_msg=None, object=thing)
+        app._half_made(given)
+        return capsys.readouterr().err
+
+    def lost():
+        pass
+
+    lost.__qualname__ = "_MultiProcessingDataLoaderIter.__del__"
+    assert told(AttributeError("no _workers_status"), lost) == told(KeyboardInterrupt(), None) == ""
+    assert "ValueError: real" in told(ValueError("real"), None)

@@ -105,3 +105,29 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def test_a_signal_raised_in_the_middle_of_a_start_leaves_nobody_who_cannot_be_ended(monkeypatch):
+    """Python itself ends what is left by the handle's ``terminate``, then waits for it, for ever if need be."""
+
+    def struck(*_):
+        raise KeyboardInterrupt
+
+    start = multiprocessing.Process.start
+
+    def start_and_be_asked(self):
+        start(self)
+        os.kill(os.getpid(), signal.SIGINT)  # held back until the handle is what it should be
+
+    monkeypatch.setattr(multiprocessing.Process, "start", start_and_be_asked)
+    before = signal.signal(signal.SIGINT, struck)
+    process = workers.Context().Process(target=time.sleep, args=(60,))
+    process.daemon = True
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            process.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    process._popen.terminate()
+    process.join(20)
+    assert process.exitcode == -signal.SIGKILL

@@ -19,7 +19,7 @@ RESUME = "imgclf train --resume runs/x"
          "shared memory ran out", "--shm-size"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "signal: Killed", "data.workers=0"),
         (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "(pid(s) 7, 8)", "data.workers=0"),
-        (OSError(28, "No space left on device", "runs/x/model.json"), "the disk is full: runs/x/model.json", "make room"),
+        (OSError(28, "No space left on device", "runs/x/model.json"), "the disk is full: runs/x", "make room"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried 9 GiB"), "Tried 9 GiB", "--batch-size"),
         (RuntimeError("Caught RuntimeError in DataLoader worker process 0.\n…\nRuntimeError: "
                       "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory"),
