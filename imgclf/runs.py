@@ -46,7 +46,8 @@ AUTO = "auto"  # as a reference: the run of a given name, if it is there
 # Windows' names of devices, whatever follows after a dot.
 DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in "123456789¹²³")}
 OLD = 600  # seconds after which a folder nobody has locked yet is nobody's
-TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?")  # as ``atomic_write`` names them
+# As ``atomic_write`` names them; and safetensors, which writes to a temporary file of its own.
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?|\.tmp\w{6}")
 
 PROCESS = secrets.token_hex(8)  # beside its number, which in containers every process may have
 

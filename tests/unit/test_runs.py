@@ -238,6 +238,7 @@ def test_what_a_killed_write_left_is_swept_and_nothing_else(tmp_path):
 
     runs.atomic_write(tmp_path / "model.safetensors", write)
     assert [*(tmp_path / "plots").glob(".model.safetensors.*")]
+    (tmp_path / ".tmpq8CICC").touch()  # a killed safetensors left this
     runs.sweep(tmp_path)
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted([*kept, tmp_path / "model.safetensors"])
 
