@@ -248,7 +248,7 @@ def logged(run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException as e:
-        logger.error("ended by %s: %s", type(e).__name__, e)
+        logger.error("ended by %s: %s", type(e).__name__, str(e))  # a record that is kept keeps no frames alive
         raise
     finally:
         logger.removeHandler(handler)
