@@ -28,10 +28,15 @@ class Worker(multiprocessing.Process):
     """
 
     def start(self) -> None:
-        with _blocked():  # to the end: a second Ctrl-C is raised where it opens, and the interpreter may end then
+        with _blocked():
             super().start()
-            handle = self._popen  # type: ignore[attr-defined]
-            handle.terminate = getattr(handle, "kill", handle.terminate)
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - Python's name for what makes the handle
+        # Before anybody has the handle: where other threads run, Ctrl-C can strike within ``start`` all the same.
+        handle: Any = multiprocessing.Process._Popen(process_obj)
+        handle.terminate = getattr(handle, "kill", handle.terminate)
+        return handle
 
     def terminate(self) -> None:
         self.kill()
