@@ -5,7 +5,7 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-from imgclf.errors import RunError, UserError
+from imgclf.errors import RunError, told_as
 
 FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 REFUSES = {errno.EROFS}
@@ -28,15 +28,8 @@ def explained(folder: Path, go_on: str | None = None) -> Iterator[None]:
         folder: What is written to within the block.
         go_on: The command that goes on once the disk is mended.
     """
-    try:
+    with told_as(lambda e: explain(e, folder, go_on)):
         yield
-    except UserError:
-        raise
-    except Exception as e:
-        found = explain(e, folder, go_on)
-        if found is None:
-            raise
-        raise found from e
 
 
 def explain(error: BaseException, folder: Path | None = None, go_on: str | None = None) -> RunError | None:

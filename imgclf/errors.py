@@ -3,7 +3,8 @@
 Code raises; only ``imgclf.cli.app`` reports. Anything that is not a ``UserError`` is a bug and keeps its traceback.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 EXIT_DONE = 0
@@ -120,3 +121,17 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
     """``" Did you mean 'resnet34'?"`` for the closest option, or an empty string."""
     match = closest(word, options)
     return f" Did you mean '{match}'?" if match else ""
+
+
+@contextmanager
+def told_as(explain: Callable[[Exception], UserError | None]) -> Iterator[None]:
+    """Raise what ``explain`` makes of an exception within the block; what it gives None for, as it is."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as e:
+        found = explain(e)
+        if found is None:
+            raise
+        raise found from e

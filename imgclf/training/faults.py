@@ -10,7 +10,7 @@ from torch import nn
 from imgclf import disk
 from imgclf.data import shared_memory
 from imgclf.data.presize import LOST, ImageLost
-from imgclf.errors import DataError, RunError, UserError
+from imgclf.errors import DataError, RunError, UserError, told_as
 
 LESS_MEMORY = "use smaller images (--size), a smaller network (--arch), or another device (--device cpu)"
 
@@ -39,15 +39,8 @@ def explained(workers: int, resume: str | None = None) -> Iterator[None]:
         workers: Of the loaders.
         resume: The command that goes on with the run, if there is one.
     """
-    try:
+    with told_as(lambda e: explain(e, workers, resume)):
         yield
-    except UserError:
-        raise
-    except Exception as e:
-        found = explain(e, workers, resume)
-        if found is None:
-            raise
-        raise found from e
 
 
 def explain(error: Exception, workers: int, resume: str | None = None) -> UserError | None:
