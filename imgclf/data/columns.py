@@ -5,7 +5,11 @@ from typing import Any
 from imgclf.data.folders import SPLIT_FOLDERS
 from imgclf.errors import DataError, did_you_mean
 
-SPLIT_VALUES = {**SPLIT_FOLDERS, "true": "valid", "1": "valid", "false": "train", "0": "train"}
+SPLIT_VALUES = {
+    **SPLIT_FOLDERS,
+    **dict.fromkeys(("true", "1", "1.0"), "valid"),
+    **dict.fromkeys(("false", "0", "0.0"), "train"),
+}
 IMAGE_COLUMNS = ("image", "fname", "filename", "file_name", "file", "path", "image_path", "filepath")
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "tags")
 SPLIT_COLUMNS = ("is_valid", "valid", "split")

@@ -12,12 +12,13 @@ from imgclf.errors import DataError
 ELSEWHERE = re.compile(r"[A-Za-z]:[\\/]|\\|//|[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-def check(names: Iterable[object], table: Path, folder: str | None) -> None:
+def check(names: Iterable[tuple[int, str]], table: Path, folder: str | None) -> None:
     """Refuse paths that leave the table's folder and the configured one, as written or through a link.
 
     Before any of them is looked up: to ask Windows for a path on a server is to log in there.
 
     Args:
+        names: With the number of each one's row.
         folder: ``data.image_folder``: where the paths begin, relative to the table's folder.
 
     Raises:
@@ -27,7 +28,7 @@ def check(names: Iterable[object], table: Path, folder: str | None) -> None:
     start = os.path.normpath(Path(here) / (folder or ""))
     written, real = _within(here, start), _within(os.path.realpath(here), os.path.realpath(start))
     parent = cache(os.path.realpath)  # images share folders, and links in a path cost a look at each part of it
-    for number, name in enumerate(map(str, names), 2):
+    for number, name in names:
         path = os.path.normpath(Path(start) / name)
         if ELSEWHERE.match(name) or not written(path) or not real(_real(path, parent)):
             raise DataError(

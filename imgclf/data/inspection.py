@@ -75,8 +75,10 @@ def inspect_file(
     try:
         need_file(path)
         content = path.read_bytes()
-    except OSError as e:
-        return FileCheck(str(path), e.strerror or str(e), 0, "")
+    except (OSError, ValueError) as e:  # ValueError: a name no file can have
+        return FileCheck(str(path), getattr(e, "strerror", None) or str(e), 0, "")
+    except MemoryError:
+        return FileCheck(str(path), reasons.NO_MEMORY, 0, "")
     digest, size, head = changes.digest(content), len(content), content[: reasons.HEAD_BYTES]
     del content  # not held while the picture is
     if size == 0:

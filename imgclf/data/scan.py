@@ -11,7 +11,7 @@ from imgclf.data.folders import SPLIT_FOLDERS, are_splits, from_folders, has_cla
 from imgclf.data.location import location, missing
 from imgclf.data.names import scan_names
 from imgclf.data.samples import Samples
-from imgclf.data.tables import scan_table, tables
+from imgclf.data.tables import named_table, scan_table, tables
 from imgclf.data.walk import holds_images, is_image, visible, walk
 from imgclf.errors import DataError
 from imgclf.schema import Config
@@ -68,7 +68,7 @@ def _layout(cfg: Config, path: Path) -> str:
     chosen = cfg.data.labels
     if chosen != "auto":
         return chosen
-    if path.is_file():
+    if path.is_file() or named_table(cfg) is not None:
         return "csv"
     folders = [p for p in visible(path) if p.is_dir()]
     if are_splits(p.name for p in folders) and has_class_folders(path, folders):

@@ -41,7 +41,7 @@ def stamp(path: Path) -> Stamp | None:
     """What identifies the present state of a file; None if there is none."""
     try:
         facts = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a name no file can have
         return None
     name = os.fsencode(path.absolute())
     key = hashlib.blake2b(VERSION.encode() + b"\0" + name, digest_size=16).digest()

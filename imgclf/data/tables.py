@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,13 +18,15 @@ PROBED_ROWS = 20  # of a table, to find the folder of its images: some may be mi
 
 
 def scan_table(cfg: Config, path: Path) -> Samples:
-    table = _find_table(path, cfg.data.csv)
+    table = _find_table(path, named_table(cfg))
     rows = _read_table(table)
+    image = columns.need(rows, cfg.data.image_column, columns.IMAGE_COLUMNS, "data.image_column")
+    nameless = [f"row {_number(i)} (no image)" for i, name in rows[image].items() if not name.strip()]
+    rows = rows[rows[image].str.strip() != ""]
     if rows.empty:
         raise DataError(f"{table} has no rows")
-    image = columns.need(rows, cfg.data.image_column, columns.IMAGE_COLUMNS, "data.image_column")
     given = cfg.data.image_folder
-    rows[image] = _with_slashes(list(rows[image]), table.parent / (given or ""))
+    rows = rows.assign(**{image: _with_slashes(list(rows[image]), table.parent / (given or ""))})
     split = columns.split_column(rows, cfg.data.valid_column)
     named = labels.read(cfg, rows, used=(image, split, groups.rule(cfg)))
     where = f"{table.name}, column {split}"
@@ -40,7 +43,17 @@ def scan_table(cfg: Config, path: Path) -> Samples:
             unlabelled.append(f"{name} (no label)")
     _check_unique(items, table)
     layout = f"table {table.name}: images '{image}' in {folder}/, {named.how}" + f", split '{split}'" * bool(split)
-    return Samples(table.parent, tuple(items), layout, tuple(unlabelled), named.multi_label)
+    return Samples(table.parent, tuple(items), layout, (*nameless, *unlabelled), named.multi_label)
+
+
+def named_table(cfg: Config) -> str | None:
+    """The table that the configuration names."""
+    return cfg.data.csv
+
+
+def _number(index: int) -> int:
+    """How people count the rows, the header being the first."""
+    return index + 2
 
 
 def tables(folder: Path) -> list[Path]:
@@ -63,20 +76,40 @@ def _find_table(path: Path, name: str | None) -> Path:
 
 
 def _read_table(table: Path) -> Any:
+    """The table with every cell as text, "" where there is none, and its rows numbered from 0.
+
+    Raises:
+        DataError: if it cannot be read, or it would not be clear which cell belongs to which column.
+    """
+    rows = _read_parquet(table) if table.suffix.lower() == PARQUET else _read_text(table)
+    twice = rows.columns[rows.columns.duplicated()]
+    if len(twice):
+        raise DataError(f"{table} has two columns '{twice[0]}'", "give each a name of its own")
+    return rows
+
+
+def _read_text(table: Path) -> Any:
     import pandas as pd
 
-    if table.suffix.lower() == PARQUET:
-        return _read_parquet(table)
     separator = TABLE_SUFFIXES.get(table.suffix.lower(), ",")
+    read = partial(pd.read_csv, table, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     try:
-        rows = pd.read_csv(table, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        rows = read()
+        # Where rows have more cells than the header, pandas takes the first ones for the rows' names, and says nothing.
+        extra = 0 if isinstance(rows.index, pd.RangeIndex) else rows.index.nlevels
+        if extra and (rows.iloc[:, -extra:] == "").all(axis=None):  # only delimiters at the end
+            extra, rows = 0, read(usecols=range(len(rows.columns)), index_col=False)
     except (OSError, ValueError) as e:  # pandas' ParserError and EmptyDataError are ValueErrors
         raise DataError(f"cannot read the table {table}: {e}") from e
+    if extra:
+        raise DataError(
+            f"{table}: its rows have more cells than its header has columns ({', '.join(map(str, rows.columns))})",
+            "name every column, and put text with a comma in it in quotes",
+        )
     return rows.fillna("").rename(columns=str.strip)  # rows that end early; "image, label"
 
 
 def _read_parquet(table: Path) -> Any:
-    """The table with every cell as text, as from CSV."""
     import pandas as pd
 
     try:
@@ -85,6 +118,7 @@ def _read_parquet(table: Path) -> Any:
         raise missing(str(table), "pyarrow", "parquet") from e
     except (OSError, ValueError) as e:  # pyarrow's ArrowInvalid is a ValueError
         raise DataError(f"cannot read the table {table}: {e}") from e
+    rows = rows.reset_index(drop=list(rows.index.names) == [None])  # a named index is a column to its reader
     return rows.astype(object).where(rows.notna(), "").map(str).rename(columns=lambda name: str(name).strip())
 
 
@@ -92,21 +126,20 @@ def _with_slashes(names: list[str], folder: Path) -> list[str]:
     """Paths that a program on Windows wrote, ``cats\\1.jpg``, as every system reads them: ``cats/1.jpg``.
 
     Elsewhere a backslash may be part of a name: where one of the first such names is there, all stay as they are.
-    (Asked of ``os.path``, to which a name that cannot be is no error.)
     """
     written = [name for name in names if "\\" in name]
     literal = (folder / name for name in written[:PROBED_ROWS]) if os.sep == "/" else ()
-    if not written or any(os.path.exists(path) for path in literal):  # noqa: PTH110
+    if not written or any(os.path.exists(path) for path in literal):  # noqa: PTH110 - as in `_any_file`
         return names
     return [name.replace("\\", "/") for name in names]
 
 
 def _inside(table: Path, wanted: str | None, names: Any) -> PurePosixPath:
     """``_image_folder`` for a table that may name nothing else: checked before and after anything is looked up."""
-    inside.check(names, table, wanted)
+    inside.check(((_number(i), name) for i, name in names.items()), table, wanted)
     folder = _image_folder(table, wanted, names)
     if wanted is None and folder.parts:
-        inside.check((f"{folder}/{name}" for name in names), table, None)
+        inside.check(((_number(i), f"{folder}/{name}") for i, name in names.items()), table, None)
     return folder
 
 
@@ -115,11 +148,15 @@ def _image_folder(table: Path, wanted: str | None, images: Any) -> PurePosixPath
     if wanted is not None:
         return PurePosixPath(wanted)
     here, names = table.parent, list(images.head(PROBED_ROWS))
-    if not any((here / name).is_file() for name in names):
-        fits = [p.name for p in visible(here) if p.is_dir() and any((p / name).is_file() for name in names)]
+    if not _any_file(here, names):
+        fits = [p.name for p in visible(here) if p.is_dir() and _any_file(p, names)]
         if len(fits) == 1:
             return PurePosixPath(fits[0])
     return PurePosixPath()
+
+
+def _any_file(folder: Path, names: list[str]) -> bool:
+    return any(os.path.isfile(folder / name) for name in names)  # noqa: PTH113 - to it a name that cannot be is no error
 
 
 def _check_unique(items: list[Sample], table: Path) -> None:

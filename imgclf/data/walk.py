@@ -1,6 +1,7 @@
 """Which files of a folder are images, and which are passed over."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
@@ -18,15 +19,26 @@ def walk(root: Path) -> tuple[list[PurePosixPath], tuple[str, ...]]:
     """
     images: list[PurePosixPath] = []
     ignored: list[PurePosixPath | str] = []
-    for folder, names, files in os.walk(root, followlinks=True, onerror=_unreadable):
-        at = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        passed = {n for n in names if _hidden(n) or _leads_back(Path(folder, n))}
-        ignored += [f"{at / n}/" for n in passed]
-        names[:] = sorted(set(names) - passed)
+    for folder, files, passed in _folders(root, _unreadable):
+        at = PurePosixPath(folder.relative_to(root).as_posix())
+        ignored += [f"{at / name}/" for name in passed]
         for name in files:
-            good = not _hidden(name) and Path(name).suffix.lower() in SUFFIXES
-            images.append(at / name) if good else ignored.append(at / name)
+            (images if _called_image(name) else ignored).append(at / name)
     return sorted(images), tuple(sorted(_readable(str(path)) for path in ignored))
+
+
+def _folders(
+    root: Path, unreadable: Callable[[OSError], object] | None = None
+) -> Iterator[tuple[Path, list[str], set[str]]]:
+    """Every folder from ``root`` on, with its files, and the folders in it that are passed over."""
+    for folder, names, files in os.walk(root, followlinks=True, onerror=unreadable):
+        passed = {name for name in names if _hidden(name) or _leads_back(Path(folder, name))}
+        names[:] = sorted(set(names) - passed)
+        yield Path(folder), files, passed
+
+
+def _called_image(name: str) -> bool:
+    return not _hidden(name) and Path(name).suffix.lower() in SUFFIXES
 
 
 def _hidden(name: str) -> bool:
@@ -39,8 +51,14 @@ def _readable(name: str) -> str:
 
 
 def _leads_back(folder: Path) -> bool:
-    """Whether a folder is a link to one that contains it: following it would never end."""
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+    """Whether a folder is a link to one that the way to it has passed: following it would never end.
+
+    Not only to one that contains it: two links may lead to each other's folder.
+    """
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    return any(above.resolve().is_relative_to(target) for above in folder.parents)
 
 
 def _unreadable(error: OSError) -> NoReturn:
@@ -63,7 +81,8 @@ def is_image(path: Path) -> bool:
 
 
 def holds_images(folder: Path) -> bool:
-    return any(Path(name).suffix.lower() in SUFFIXES for _, _, files in os.walk(folder) for name in files)
+    """Whether ``walk`` would find an image there; stops at the first."""
+    return any(_called_image(name) for _, files, _ in _folders(folder) for name in files)
 
 
 def need_folder(path: Path) -> Path:

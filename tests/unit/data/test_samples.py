@@ -467,6 +467,21 @@ def test_digits_that_another_process_has_just_written_stay_as_they_are(tmp_path,
     assert [name.startswith(".digits.") for name in removed] == [True]  # its own copy alone
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_links_that_lead_to_each_other_are_not_followed_round(root, scan):
+    touch(root, "a/1.jpg", "b/1.jpg")
+    (root / "a" / "to_b").symlink_to(root / "b", target_is_directory=True)
+    (root / "b" / "to_a").symlink_to(root / "a", target_is_directory=True)
+    found = scan(root)
+    assert sorted(s.path for s in found.items) == ["a/1.jpg", "a/to_b/1.jpg", "b/1.jpg", "b/to_a/1.jpg"]
+    assert found.ignored == ("a/to_b/to_a/", "b/to_a/to_b/")
+
+
+def test_a_folder_with_nothing_but_hidden_images_is_no_class(root, scan):
+    touch(root, "photos/cat_1.jpg", "photos/dog_1.jpg", "notes/._cat_1.jpg", "notes/.thumbs/cat_1.jpg")
+    assert scan(root).class_counts == {"cat": 1, "dog": 1}
+
+
 @pytest.mark.parametrize("call", ["os.scandir", "pathlib.Path.iterdir"])
 def test_a_folder_that_cannot_be_read_is_no_folder_without_images(root, scan, monkeypatch, call):
     touch(root, "a/1.jpg", "b/1.jpg", "c/1.jpg")

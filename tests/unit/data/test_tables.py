@@ -6,7 +6,7 @@ import sys
 import pandas as pd
 import pytest
 
-from imgclf.data import tables
+from imgclf.data import survey, tables
 from imgclf.data.scan import scan
 from imgclf.errors import DataError, PackageError
 
@@ -102,3 +102,61 @@ def test_drives_servers_and_addresses_are_refused_before_anything_is_looked_up(p
     monkeypatch.setattr(tables, "_image_folder", lambda *_: pytest.fail("looked up"))
     with pytest.raises(DataError, match=r"row 2: the image '.*' is outside"):
         scan(make_config(photos))
+
+
+# Cells that are missing, too many, or no names
+
+
+def test_delimiters_at_the_end_of_rows_shift_no_column(photos, make_config):
+    (photos / "t.csv").write_text("image,label\n0.png,a,\n1.png,b,\n")
+    assert [(s.path, s.label) for s in scan(make_config(photos)).items] == [("0.png", "a"), ("1.png", "b")]
+
+
+def test_more_cells_than_columns_are_no_labels(photos, make_config):
+    (photos / "t.csv").write_text("image,label\n0.png,a,x\n1.png,b,y\n")
+    with pytest.raises(DataError, match="more cells than its header has columns"):
+        scan(make_config(photos))
+
+
+def test_two_columns_of_one_name_are_refused(photos, make_config):
+    (photos / "t.csv").write_text("image,label, label\n0.png,a,b\n1.png,b,a\n")
+    with pytest.raises(DataError, match="two columns 'label'"):
+        scan(make_config(photos))
+
+
+def test_a_row_without_an_image_is_passed_over_and_said(photos, make_config):
+    (photos / "t.csv").write_text("image,label\n0.png,a\n,\n1.png,b\n")
+    found = scan(make_config(photos))
+    assert [s.path for s in found.items] == ["0.png", "1.png"]
+    assert found.ignored == ("row 3 (no image)",)
+    (photos / "t.csv").write_text("image,label\n0.png,a\n,\n../1.png,b\n")
+    with pytest.raises(DataError, match=r"row 4: the image '../1.png' is outside"):
+        scan(make_config(photos))
+
+
+def test_a_row_without_an_image_makes_one_hot_columns_no_several_labels(photos, make_config):
+    (photos / "t.csv").write_text("image,cat,dog\n0.png,1,0\n1.png,0,1\n,,\n")
+    assert not scan(make_config(photos)).multi_label
+
+
+@pytest.mark.parametrize("name", ["n" * 300 + ".png", "a\0b.png"], ids=["too long", "NUL"])
+def test_a_name_no_file_can_have_is_a_bad_image(photos, make_config, name):
+    (photos / "t.csv").write_text(f"image,label\n{name},a\n1.png,b\n", encoding="utf-8")
+    found = scan(make_config(photos))
+    checked = survey.inspect(found.root, found.items)
+    assert [bool(c.reason) for c in checked] == [True, False]
+    (photos / "t.csv").write_text(f"image,label\n{name},a\nnone.png,b\n", encoding="utf-8")
+    assert len(scan(make_config(photos)).items) == 2
+
+
+def test_zero_and_one_as_numbers_with_a_point_are_a_split(photos, make_config):
+    (photos / "t.csv").write_text("image,label,is_valid\n0.png,a,1.0\n1.png,b,0.0\n")
+    assert [s.split for s in scan(make_config(photos)).items] == ["valid", "train"]
+
+
+def test_a_table_that_is_named_is_read_whatever_folders_there_are(photos, make_config, pictures):
+    pictures.files(photos / "one", "0.png")
+    pictures.files(photos / "two", "0.png")
+    (photos / "t.csv").write_text("image,label\n0.png,a\n1.png,b\n")
+    assert "one folder per class" in scan(make_config(photos)).layout
+    assert "table t.csv" in scan(make_config(photos, **{"data.csv": "t.csv"})).layout
