@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgclf.data.columns import split_value
 from imgclf.data.images import need_file
 from imgclf.data.labels import parse
 from imgclf.data.samples import Sample
@@ -32,19 +33,28 @@ def read(path: Path) -> list[Recorded]:
     """The rows of a ``split.csv``.
 
     Raises:
-        DataError: if the file cannot be read or lacks a column.
+        DataError: if the file cannot be read or lacks a column, or a row is on no side.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream))
         return [
-            Recorded(Sample(r["path"], parse(r["label"]), r["split"]), r.get("size") or "", r.get("hash") or "")
+            Recorded(Sample(r["path"], parse(r["label"]), _side(r, path)), r.get("size") or "", r.get("hash") or "")
             for r in rows
         ]
     except (OSError, KeyError, TypeError, UnicodeDecodeError, csv.Error) as e:
         raise DataError(
             f"cannot read the split {path}: {e!r}", "it should have the columns path, label and split"
         ) from e
+
+
+def _side(row: Mapping[str, str], path: Path) -> str:
+    """The split of a row; an image of another word would be on no side, and gone without a word."""
+    where = f"{path}, image {row['path']}"
+    found = split_value(row["split"], where)
+    if found is None:
+        raise DataError(f"{where}: '' is no split", "use train, valid or test")
+    return found
 
 
 def now(root: Path, recorded: Iterable[Recorded]) -> dict[str, str]:
@@ -54,7 +64,7 @@ def now(root: Path, recorded: Iterable[Recorded]) -> dict[str, str]:
         try:
             need_file(path := root / row.sample.path)
             found[row.sample.path] = digest(path.read_bytes())
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name no file can have
             continue
     return found
 

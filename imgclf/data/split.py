@@ -59,7 +59,7 @@ def split(cfg: Config, samples: Samples) -> Dataset:
     """
     reuse = cfg.data.split
     rows = changes.read(split_file(Path(reuse).expanduser())) if reuse else []
-    assigned = _reused(samples, rows, str(reuse)) if reuse else _assigned(cfg, samples)
+    assigned, remedy = _reused(samples, rows, str(reuse)) if reuse else _assigned(cfg, samples)
     parts = {name: tuple(s for s in assigned if s.split == name) for name in ("train", "valid", "test")}
     classes = tuple(sorted({label for s in parts["train"] for label in s.labels}))
     known = set(classes)
@@ -71,7 +71,7 @@ def split(cfg: Config, samples: Samples) -> Dataset:
             f"validation or test images have {len(extra)} labels without a training image: {_some(extra)}",
             "add training images, or leave them out: --set data.extra_classes=ignore",
         )
-    _check(samples.root, classes, kept)
+    _check(samples.root, classes, kept, left_out, remedy)
     known_paths = {row.sample.path for row in rows}
     new = sum(s.path not in known_paths for s in samples.items) if reuse else 0
     return Dataset(
@@ -84,32 +84,34 @@ def split_file(path: Path) -> Path:
     return path / runs.SPLIT if path.is_dir() else path
 
 
-def _assigned(cfg: Config, samples: Samples) -> list[Sample]:
-    """Every sample with its split: the data's own, a fold, or a draw."""
+def _assigned(cfg: Config, samples: Samples) -> tuple[list[Sample], str]:
+    """Every sample with its split: the data's own, a fold, or a draw; and what helps where nobody validates."""
     items, folds, number = list(samples.items), cfg.data.folds, cfg.data.fold
     if any(s.split == "valid" for s in items):
         if folds:
             raise DataError("data.folds is set, but the data says itself who validates", "leave data.folds out")
-        return [s if s.split else replace(s, split="train") for s in items]
+        given = [s if s.split else replace(s, split="train") for s in items]
+        return given, "give validation images of the classes there are, under the names of its classes in training"
     pct, stratify, seed = cfg.data.valid_pct, cfg.data.stratify, derive(cfg, "split")
     if folds:
-        return draw.fold(items, folds, number, stratify, seed)
+        return draw.fold(items, folds, number, stratify, seed), "use fewer data.folds, or add images"
     if any(s.group for s in items):
-        return draw.hold_out_groups(items, pct, stratify, seed)
-    hold_out = draw.hold_out_multi if samples.multi_label else draw.hold_out
-    return hold_out(items, pct, stratify, seed)
+        hold_out = draw.hold_out_groups
+    else:
+        hold_out = draw.hold_out_multi if samples.multi_label else draw.hold_out
+    return hold_out(items, pct, stratify, seed), "raise data.valid_pct, or add images"
 
 
-def _reused(samples: Samples, rows: list[Recorded], where: str) -> list[Sample]:
-    """The samples that a ``split.csv`` names, where it puts them."""
+def _reused(samples: Samples, rows: list[Recorded], where: str) -> tuple[list[Sample], str]:
+    """The samples that a ``split.csv`` names, where it puts them; and what helps where nobody validates."""
+    remedy = "take the split of a run on the same data"
     part = {row.sample.path: row.sample.split for row in rows}
     found = [replace(s, split=part[s.path]) for s in samples.items if s.path in part]
     if not found:
         raise DataError(
-            f"{where} (data.split) names none of the {len(samples.items)} images under {samples.root}",
-            "take the split of a run on the same data",
+            f"{where} (data.split) names none of the {len(samples.items)} images under {samples.root}", remedy
         )
-    return found
+    return found, remedy
 
 
 def notes(dataset: Dataset) -> list[str]:
@@ -141,12 +143,20 @@ def _some(names: list[str]) -> str:
     return some([f"'{name}'" for name in names])
 
 
-def _check(root: Path, classes: tuple[str, ...], parts: Mapping[str, tuple[Sample, ...]]) -> None:
+def _check(
+    root: Path,
+    classes: tuple[str, ...],
+    parts: Mapping[str, tuple[Sample, ...]],
+    left_out: tuple[Sample, ...],
+    remedy: str,
+) -> None:
     if len(classes) < 2:
         only = f": '{classes[0]}'" if classes else ""
         raise DataError(f"{len(classes)} class{'es' * (not classes)} to train on under {root}{only}; two are needed")
     if not parts["valid"]:
-        raise DataError(f"no image under {root} is left to validate on", "raise data.valid_pct, or add images")
+        n = len(left_out)
+        why = f": {n} held-out image{'s have' if n > 1 else ' has'} a label of no training image" * bool(n)
+        raise DataError(f"no image under {root} is left to validate on{why}", remedy)
     if len(parts["train"]) < 2:
         raise DataError(f"{len(parts['train'])} image to train on under {root}; at least two are needed")
 

@@ -152,6 +152,22 @@ def test_what_cannot_be_split_is_said(divide, items, said):
     assert said in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("items", "settings", "hint"),
+    [
+        (make({"a": 1, "b": 1}), {}, "raise data.valid_pct"),
+        (make({"a": 2, "b": 2}), {"folds": 9, "fold": 9}, "fewer data.folds"),
+        ([*make({"a": 2, "b": 2}, "train"), Sample("v", ("c",), "valid")], {}, "names of its classes"),
+    ],
+    ids=["drawn", "folds", "given"],
+)
+def test_nobody_to_validate_on_is_told_with_a_way_that_helps(divide, items, settings, hint):
+    with pytest.raises(DataError, match="left to validate on") as caught:
+        divide(items, **settings)
+    assert hint in caught.value.hint
+    assert ("1 held-out image has a label" in caught.value.message) == (hint == "names of its classes")
+
+
 def test_the_seed_of_the_configuration_decides(make_config):
     items = Samples(ROOT, tuple(make({"a": 50, "b": 50})), "test")
     first, again, other = (split.split(make_config("/data", seed=s), items) for s in (1, 1, 2))
@@ -223,6 +239,19 @@ def test_targets_of_several_labels_are_rows_of_marks(make_config):
 def test_the_table_holds_size_and_hash():
     made = split.Dataset(ROOT, ("a",), (Sample("1", ("a",), "train"),), (Sample("2", ("a",), "valid"),))
     assert split.to_csv(made, {"1": (7, "beef")}) == "path,label,split,size,hash\n1,a,train,7,beef\n2,a,valid,,\n"
+
+
+@pytest.mark.parametrize(("word", "meant"), [("valid", "valid"), ("val", "valid"), ("Train", "train")])
+def test_a_table_written_by_hand_may_say_it_otherwise(tmp_path, word, meant):
+    (tmp_path / "split.csv").write_text(f"path,label,split\n1,a,{word}\n", encoding="utf-8-sig")
+    assert split.read_csv(tmp_path / "split.csv") == [Sample("1", ("a",), meant)]
+
+
+@pytest.mark.parametrize("word", ["", "holdout"])
+def test_a_row_on_no_side_does_not_vanish(tmp_path, word):
+    (tmp_path / "split.csv").write_text(f"path,label,split\n1,a,train\n2,a,{word}\n")
+    with pytest.raises(DataError, match=f"split.csv, image 2: '{word}' is no split"):
+        split.read_csv(tmp_path / "split.csv")
 
 
 @pytest.mark.parametrize("content", [None, b"path,label\n1,a\n", b"path,label,split\n\xff,a,train\n"])
