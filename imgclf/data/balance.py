@@ -1,7 +1,7 @@
 """Imbalance: how many training images each class has, and the weights that make up for it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,21 @@ from imgclf.errors import ConfigError
 from imgclf.schema import Config
 
 CAP = 10.0  # no class weighs more than this times the commonest: one image repeated a hundred times is memorised
-STRONG = 5.0  # from this ratio of largest to smallest class on it is worth a word
+UNEVEN = 5.0  # images of the largest class for one of the smallest: from here on it is worth a word
+
+
+@dataclass(frozen=True)
+class Imbalance:
+    """The largest and the smallest class, and how many images the one has for each of the other."""
+
+    largest: str
+    smallest: str
+    ratio: float
+
+    @property
+    def strong(self) -> bool:
+        """Whether it is worth a word."""
+        return self.ratio >= UNEVEN
 
 
 @dataclass(frozen=True)
@@ -85,21 +99,23 @@ def positive_weights(counts: dict[str, int], n_images: int) -> dict[str, float]:
     return {name: min(max((n_images - n) / max(n, 1), 1.0), CAP) for name, n in counts.items()}
 
 
-def imbalance(counts: dict[str, int]) -> float:
-    """Images of the largest class to those of the smallest."""
-    return max(counts.values()) / max(min(counts.values()), 1)
+def imbalance(counts: Mapping[str, int]) -> Imbalance:
+    """How uneven classes are, by their images; of one class or more."""
+    least, most = min(counts, key=lambda c: counts[c]), max(counts, key=lambda c: counts[c])
+    return Imbalance(most, least, counts[most] / max(counts[least], 1))
 
 
 def _note(kind: str, counts: dict[str, int], weights: dict[str, float]) -> str:
-    least, most = min(counts, key=lambda c: counts[c]), max(counts, key=lambda c: counts[c])
-    ratio = imbalance(counts)
-    if ratio == 1 and not weights:
-        return f"balance: every class has {counts[most]:,} training image" + "s" * (counts[most] != 1)
+    found = imbalance(counts)
+    most, least = counts[found.largest], counts[found.smallest]
+    if most == least and not weights:
+        return f"balance: every class has {most:,} training image" + "s" * (most != 1)
     text = (
-        f"balance: {kind}; '{most}' has {counts[most]:,} training images, '{least}' {counts[least]:,}: {ratio:.1f} to 1"
+        f"balance: {kind}; '{found.largest}' has {most:,} training images, '{found.smallest}' {least:,}: "
+        f"{found.ratio:.1f} to 1"
     )
     if weights:
         return f"{text}; weights from {min(weights.values()):.2f} to {max(weights.values()):.2f}"
-    if ratio > STRONG:
+    if found.strong:
         return f"{text}. Rare classes may be neglected: --set data.balance=sampler, or loss"
     return text

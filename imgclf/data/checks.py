@@ -1,12 +1,12 @@
 """The findings about a data set, put together: bad files, duplicates, leaks, conflicts, what the images are like."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from imgclf.console import some
-from imgclf.data import facts, leaks
+from imgclf.data import balance, facts, leaks
 from imgclf.data.alike import Alike
 from imgclf.data.inspection import FileCheck
 from imgclf.data.leaks import Divided
@@ -40,7 +40,7 @@ def report(samples: Samples, divided: Divided | None, checks: Sequence[FileCheck
     return {
         "n_images": len(samples.items),
         "classes": counts,
-        "imbalance": facts.imbalance(counts),
+        "imbalance": _imbalance(counts),
         "bad": [{"path": c.path, "reason": c.reason} for c in checks if c.reason],
         "duplicates": alike.exact,
         "near_duplicates": alike.nearly,
@@ -53,6 +53,13 @@ def report(samples: Samples, divided: Divided | None, checks: Sequence[FileCheck
         "layout": samples.layout,
         "ignored": list(samples.ignored),
     }
+
+
+def _imbalance(counts: Mapping[str, int]) -> dict[str, Any] | None:
+    if not counts:
+        return None
+    found = balance.imbalance(counts)
+    return {**vars(found), "ratio": round(found.ratio, 2)}
 
 
 def fixed(divided: Divided) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""What the readable images are like: sizes, shapes, kinds; and how even the classes are."""
+"""What the readable images are like: sizes, shapes, kinds; and which classes are too small or uneven."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from imgclf.data.balance import imbalance
 from imgclf.data.inspection import FileCheck, suffix_fits
 
 EXTREME = 4.0  # longer side over shorter: a centre crop keeps a quarter or less
-UNEVEN = 10.0  # images of the largest class for one of the smallest
 FEW = 5  # images of a class
 UPRIGHT = 1
 
@@ -40,22 +40,13 @@ def _counts(values: Any) -> dict[str, int]:
     return dict(Counter(values).most_common())
 
 
-def imbalance(counts: Mapping[str, int]) -> dict[str, Any] | None:
-    """The largest and the smallest class and their ratio; None without classes."""
-    if not counts:
-        return None
-    largest, smallest = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
-    return {"largest": largest, "smallest": smallest, "ratio": round(counts[largest] / counts[smallest], 2)}
-
-
 def warnings(counts: Mapping[str, int]) -> list[str]:
     """Classes too small to learn or judge, and uneven ones."""
     found = [f"class '{name}' has {n} image{'s' * (n > 1)}" for name, n in counts.items() if n < FEW]
-    ratio = imbalance(counts)
-    if ratio and ratio["ratio"] >= UNEVEN:
-        big, small = ratio["largest"], ratio["smallest"]
+    if counts and (uneven := imbalance(counts)).strong:
+        big, small = uneven.largest, uneven.smallest
         found.append(
             f"uneven classes: '{big}' has {counts[big]} images, '{small}' {counts[small]} "
-            f"({ratio['ratio']:.0f} times as many): look at the figures of each class, not at the accuracy alone"
+            f"({uneven.ratio:.0f} times as many): look at the figures of each class, not at the accuracy alone"
         )
     return found

@@ -40,6 +40,8 @@ def test_below_the_cap_every_class_weighs_the_same_in_sum():
 def test_the_note_says_the_ratio_and_nothing_of_it_where_all_are_alike(make_config):
     uneven = balance.resolve(make_config(), samples(cat=12, dog=2), ["cat", "dog"]).note
     assert uneven.startswith("balance: none; 'cat' has 12 training images, 'dog' 2: 6.0 to 1. Rare")
+    hardly = balance.resolve(make_config(), samples(cat=1001, dog=1000), ["cat", "dog"]).note
+    assert hardly.startswith("balance: none; 'cat' has 1,001 training images, 'dog' 1,000: 1.0 to 1")
     even = balance.resolve(make_config(), samples(cat=7, dog=7), ["cat", "dog"]).note
     assert even == "balance: every class has 7 training images"
 
@@ -50,7 +52,7 @@ def test_positive_weights_are_negatives_to_positives():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("n", "suggests"), [(5, False), (6, True)])
+@pytest.mark.parametrize(("n", "suggests"), [(4, False), (5, True)])
 def test_strong_imbalance_is_said_with_the_way_out(make_config, n, suggests):
     found = balance.resolve(make_config(), samples(a=n, b=1), ("a", "b"))
     assert f"'a' has {n} training images, 'b' 1: {n}.0 to 1" in found.note

@@ -126,7 +126,9 @@ def test_clean_data_has_no_findings(tmp_path, pictures, make_config):
 
 def test_small_classes_are_warned_about(tmp_path, pictures, make_config):
     pictures.files(tmp_path / "data", "a/1.png", "b/1.png", "b/2.png", *(f"c/{i}.png" for i in range(5)))
-    assert findings(make_config(tmp_path / "data"))["warnings"] == ["class 'a' has 1 image", "class 'b' has 2 images"]
+    found = findings(make_config(tmp_path / "data"))
+    assert found["warnings"][:2] == ["class 'a' has 1 image", "class 'b' has 2 images"]
+    assert found["imbalance"] == {"largest": "c", "smallest": "a", "ratio": 5.0}
 
 
 def test_a_leak_into_the_test_split_counts():

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image, __version__
 
-from imgclf.data import facts, survey
+from imgclf.data import balance, facts, survey
 from imgclf.data.inspection import suffix_fits
 from imgclf.data.samples import Sample
 
@@ -66,8 +66,14 @@ def test_a_suffix_names_a_format(name, kind, fits):
 
 
 def test_uneven_classes_are_warned_about():
-    assert facts.imbalance({"a": 60, "b": 5}) == {"largest": "a", "smallest": "b", "ratio": 12.0}
     (warning,) = facts.warnings({"a": 60, "b": 5})
     assert "'a' has 60 images, 'b' 5 (12 times as many)" in warning
-    assert facts.warnings({"a": 49, "b": 5}) == []
-    assert facts.imbalance({}) is None
+    assert facts.warnings({}) == []
+
+
+@pytest.mark.parametrize(("n", "uneven"), [(24, False), (25, True)])
+def test_check_and_training_call_the_same_classes_uneven(make_config, n, uneven):
+    counts = {"a": n, "b": 5}
+    train = [Sample(f"{name}{i}", (name,), "train") for name, of in counts.items() for i in range(of)]
+    assert bool(facts.warnings(counts)) == uneven
+    assert ("data.balance=sampler" in balance.resolve(make_config(), train, ("a", "b")).note) == uneven
