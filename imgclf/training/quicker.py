@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from imgclf import runs
 from imgclf.data.cache import cache_folder
+from imgclf.errors import first_line
 
 NAME = "precision.json"
 CANDIDATES = {"cpu": ("bf16",), "cuda": ("bf16", "fp16")}
@@ -27,20 +28,31 @@ BF16_CAPABILITY = (8, 0)  # of CUDA: earlier ones emulate it
 # Cosine between the gradients of all weights. Right ones have 0.92 (bf16, random weights, BatchNorm of 8 images), wrong
 # ones nothing to do with each other.
 ALIKE = 0.8
+# What torch says where a device can never take such a step; any other failure may be one of this moment.
+NEVER = (
+    "not implemented", "not supported", "unsupported", "could not run", "could not create a primitive",
+    "no kernel image",
+)  # fmt: skip
 
 
 class Trial(NamedTuple):
     """A precision beside fp32: how many times as fast a step is, and the cosine between the gradients.
 
-    Gradients that are not finite have 0; a precision in which no step is possible is 0 times as fast.
+    Gradients that are not finite have 0; a precision in which no step is possible is 0 times as fast, for a ``reason``.
     """
 
     times: float
     alike: float
+    reason: str = ""
 
     @property
     def good(self) -> bool:
         return self.times >= CLEARLY and self.alike >= ALIKE
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it will be the same the next time."""
+        return not self.reason or any(words in self.reason.lower() for words in NEVER)
 
 
 def best(device: Any) -> tuple[str, str]:
@@ -52,7 +64,7 @@ def best(device: Any) -> tuple[str, str]:
             return _promised(device) if device.type == "cuda" else ("fp32", "memory is too short to measure others")
         if found.good:
             return name, f"measured here: {found.times:.1f} times as fast as fp32, same gradients"
-        slow = f"{found.times:.1f} times as fast" if found.times else "not possible"
+        slow = f"{found.times:.1f} times as fast" if found.times else f"not possible: {found.reason}"
         why = f"measured here: {name} is {slow}" if found.alike >= ALIKE else f"measured here: {name} computes wrongly"
     return "fp32", why
 
@@ -79,23 +91,31 @@ def _trial(file: Path, key: str, device: Any, name: str) -> Trial | None:
 
         try:
             found = measure(device, name)
-        except RuntimeError as e:
+        except (RuntimeError, MemoryError) as e:
             if not faults.is_out_of_memory(e):
                 raise
             return None  # a shortage of this moment says nothing of the machine, so it is not written down
+        if not found.lasts:
+            return found
         known = {**_read(file), key: found}
         with contextlib.suppress(OSError):  # then the next command measures again
             runs.write_json(file, known)
-    return Trial(*known[key])
+    return known[key]
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> dict[str, Trial]:
     """What is known; nothing where the file is missing, or is none of ours."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-        return {key: [float(v) for v in value] for key, value in found.items() if len(value) == len(Trial._fields)}
+        trials = {key: _recorded(*value) for key, value in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+    # Version 1.0 wrote down every failure, and not why.
+    return {key: trial for key, trial in trials.items() if trial.times or trial.reason}
+
+
+def _recorded(times: float, alike: float, reason: str = "") -> Trial:
+    return Trial(float(times), float(alike), str(reason))
 
 
 def _key(device: Any, name: str) -> str:
@@ -142,10 +162,10 @@ def measure(device: Any, name: str) -> Trial:
         reference, quick = (min(seconds[way][1:] or seconds[way]) for way in ways)
         alike = float(torch.nn.functional.cosine_similarity(first["fp32"], first[name], dim=0))
         return Trial(reference / quick, alike if math.isfinite(alike) else 0.0)
-    except (RuntimeError, NotImplementedError) as e:  # what torch raises for what a device cannot do
+    except RuntimeError as e:  # what torch raises for what a device cannot do, and for much else
         if faults.is_out_of_memory(e):
             raise
-        return Trial(0.0, 1.0)
+        return Trial(0.0, 1.0, first_line(e))
 
 
 def _last(device: Any) -> bool:

@@ -40,7 +40,7 @@ def measuring(monkeypatch, *trials: Trial) -> list[str]:
         (Trial(0.3, 0.93), "fp32", "measured here: bf16 is 0.3 times as fast"),
         (Trial(3.0, 0.2), "fp32", "measured here: bf16 computes wrongly"),
         (Trial(3.0, 0.0), "fp32", "measured here: bf16 computes wrongly"),
-        (Trial(0.0, 1.0), "fp32", "measured here: bf16 is not possible"),
+        (Trial(0.0, 1.0, "no kernel"), "fp32", "measured here: bf16 is not possible: no kernel"),
     ],
     ids=["quicker", "hardly", "emulated", "wrong", "not finite", "impossible"],
 )
@@ -56,7 +56,7 @@ def test_it_is_measured_once_a_machine(cache, monkeypatch):
     quicker._trial.cache_clear()  # another process
     assert quicker.best(CPU) == first
     assert asked == ["bf16"]
-    assert list(json.loads(cache.read_text()).values()) == [[2.0, 0.9]]
+    assert list(json.loads(cache.read_text()).values()) == [[2.0, 0.9, ""]]
 
 
 def test_another_version_or_number_of_threads_is_measured_anew(cache, monkeypatch):
@@ -75,7 +75,7 @@ def test_a_damaged_file_is_measured_over(cache, monkeypatch, text):
     cache.write_text(text.replace("KEY", quicker._key(CPU, "bf16")))
     measuring(monkeypatch, Trial(2.0, 0.9))
     assert quicker.best(CPU)[0] == "bf16"
-    assert [2.0, 0.9] in json.loads(cache.read_text()).values()
+    assert [2.0, 0.9, ""] in json.loads(cache.read_text()).values()
 
 
 def test_without_a_cache_folder_it_is_measured_once_a_process(tmp_path, cache, monkeypatch):
@@ -98,15 +98,55 @@ def test_a_gpu_without_room_for_the_steps_says_what_it_can(cache, monkeypatch):
     assert not cache.exists()
 
 
-@pytest.mark.parametrize("text", ["not enough memory: you tried to allocate 9 bytes", "CUDA out of memory"])
-def test_a_processor_short_of_memory_is_asked_again_another_time(cache, monkeypatch, text):
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("not enough memory: you tried to allocate 9 bytes"),
+        RuntimeError("CUDA out of memory"),
+        MemoryError(),
+    ],
+    ids=["processor", "device", "Python"],
+)
+def test_a_processor_short_of_memory_is_asked_again_another_time(cache, monkeypatch, error):
     class Full:
         def __init__(self, *_):
-            raise RuntimeError(text)
+            raise error
 
     monkeypatch.setattr(quicker, "Steps", Full)
     assert quicker.best(CPU) == ("fp32", "memory is too short to measure others")
     assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (RuntimeError('"conv" not implemented for \'BFloat16\''), True),
+        (NotImplementedError("Could not run 'aten::x' with arguments from the 'MPS' backend"), True),
+        (RuntimeError("could not create a primitive descriptor for a convolution"), True),
+        (RuntimeError("CUDA error: unspecified launch failure\nat line 7"), False),
+    ],
+)
+def test_a_step_that_failed_is_told_with_its_reason_and_kept_only_if_it_cannot_be(cache, monkeypatch, error, kept):
+    class Broken:
+        def __init__(self, *_):
+            raise error
+
+    monkeypatch.setattr(quicker, "Steps", Broken)
+    reason = str(error).partition("\n")[0]
+    assert quicker.best(CPU) == ("fp32", f"measured here: bf16 is not possible: {reason}")
+    assert cache.exists() == kept
+    if kept:
+        quicker._trial.cache_clear()  # another process
+        assert reason in quicker.best(CPU)[1]
+
+
+def test_a_failure_written_down_without_its_reason_is_tried_again(cache, monkeypatch):
+    """As version 1.0 did, whatever had gone wrong; what it measured stays."""
+    cache.parent.mkdir(parents=True)
+    cache.write_text(json.dumps({quicker._key(CPU, "bf16"): [0.0, 1.0], "other": [1.5, 0.9]}))
+    assert measuring(monkeypatch, Trial(2.0, 0.9)) == []
+    assert quicker.best(CPU)[0] == "bf16"
+    assert sorted(json.loads(cache.read_text()).values()) == [[1.5, 0.9, ""], [2.0, 0.9, ""]]
 
 
 def test_a_gpu_without_bf16_takes_fp16(cache, monkeypatch):
@@ -176,7 +216,7 @@ def test_an_emulated_precision_is_not_measured_for_long(monkeypatch):
 def test_what_a_device_cannot_do_is_no_error(monkeypatch):
     class Broken:
         def __init__(self, *_):
-            raise RuntimeError("no bf16 here")
+            raise RuntimeError("no bf16 here\nat line 7")
 
     monkeypatch.setattr(quicker, "Steps", Broken)
-    assert quicker.measure(CPU, "bf16") == Trial(0.0, 1.0)
+    assert quicker.measure(CPU, "bf16") == Trial(0.0, 1.0, "no bf16 here")
