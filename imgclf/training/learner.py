@@ -23,6 +23,7 @@ from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.losses import Task, loss_func
 from imgclf.training.micro import MicroBatches
+from imgclf.training.plan import Phase
 from imgclf.training.probing import FitHead
 from imgclf.training.scores import Score
 from imgclf.training.weights import Weights
@@ -89,8 +90,11 @@ def _chosen(head: Any, probe: bool, keeps_statistics: bool) -> list[str]:
     ]
 
 
-def parameters(learn: Learner, freeze_to: int) -> tuple[int, int]:
-    """How many parameters train, and how many there are, in a phase that trains from that layer group on."""
-    learn.freeze_to(freeze_to)
-    counts = [(p.numel(), p.requires_grad) for p in learn.model.parameters()]
+def parameters(learn: Learner, phase: Phase) -> tuple[int, int]:
+    """How many parameters train in a phase, and how many there are; leaves the learner frozen as the phase has it."""
+    learn.freeze_to(phase.freeze_to)
+    # Out-of-fold heads let the head stay as the probe made it.
+    stays = learn.out_of_fold.last.parameters() if phase.epochs_of_steps and hasattr(learn, "out_of_fold") else ()
+    staying = {id(p) for p in stays}
+    counts = [(p.numel(), p.requires_grad and id(p) not in staying) for p in learn.model.parameters()]
     return sum(n for n, trains in counts if trains), sum(n for n, _ in counts)

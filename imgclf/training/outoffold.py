@@ -32,7 +32,7 @@ class OutOfFold(Callback):
     def before_fit(self) -> None:
         if self.heads is None:
             return
-        last = self._last
+        last = self.last
         self.heads = FoldHeads(
             *(t.to(last.weight.device) for t in (self.heads.weight, self.heads.bias, self.heads.fold))
         )
@@ -40,7 +40,7 @@ class OutOfFold(Callback):
 
     def before_train(self) -> None:
         # Only here and now: whoever copies the model, or judges it, gets the layer as it is.
-        self.hook = self._last.register_forward_hook(self._answer) if self.heads else None
+        self.hook = self.last.register_forward_hook(self._answer) if self.heads else None
 
     def after_train(self) -> None:
         self._let_go()
@@ -57,7 +57,8 @@ class OutOfFold(Callback):
             hook.remove()
 
     @property
-    def _last(self) -> Any:
+    def last(self) -> Any:
+        """The layer they answer for, which stays as the probe made it."""
         return get_model(self.learn.model)[1][-1]
 
     def _answer(self, layer: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> Tensor:

@@ -143,7 +143,7 @@ class Session:
 
     def announce_plan(self, made: Plan) -> None:
         """Tell the phases, their steps and learning rates."""
-        counts = [learner.parameters(self.learn, phase.freeze_to) for phase in made.phases]
+        counts = [learner.parameters(self.learn, phase) for phase in made.phases]
         self.terminal.note(f"plan: {made.reason}")
         self.terminal.show(plan_view.phases(made, counts))
 

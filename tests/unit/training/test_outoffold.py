@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from imgclf.config import load_config
 from imgclf.console import Terminal
-from imgclf.training import features
+from imgclf.training import features, learner
 from imgclf.training.fit import run_phase
 from imgclf.training.seeding import SeedEpochs
 from imgclf.workflow import session
@@ -146,3 +146,15 @@ def test_many_images_need_none(folder, monkeypatch):
 def test_a_recipe_without_the_probe_knows_nothing_of_it(folder):
     s = start(folder, **{"train.recipe": "book"})
     assert not hasattr(s.learn, "out_of_fold") and not any("answered" in line for line in s.decisions)
+
+
+@pytest.mark.parametrize("out_of_fold", [True, False])
+def test_the_plan_counts_the_head_only_where_it_trains(folder, out_of_fold):
+    s = start(folder, **{"train.out_of_fold": out_of_fold})
+    probe, unfrozen = s.plan(1e-4).phases
+    head, everything = (sum(p.numel() for p in m.parameters()) for m in (s.learn.model[1], s.learn.model))
+    before = learner.parameters(s.learn, unfrozen)
+    assert before == (everything - head * out_of_fold, everything)
+    trained(s, Callback())
+    assert sum(p.numel() for p in s.learn.model.parameters() if p.requires_grad) == before[0]
+    assert learner.parameters(s.learn, probe)[0] >= head
