@@ -173,9 +173,7 @@ def build(
         ConfigError: for a stage that freezes more groups than there are, or a rate for a phase that there is not.
     """
     phases, reason = schedule(cfg, pretrained, probe)
-    mult, own = cfg.train.lr_mult, cfg.train.lr_unfrozen
-    if mult == "auto":
-        mult = PROBE_LR_MULT if probe else LR_MULT
+    mult, own = _mult(cfg, probe), cfg.train.lr_unfrozen
     if own is not None and [phase.name for phase in phases][1:] != ["unfrozen"]:
         raise ConfigError(
             f"train.lr_unfrozen: {own} is for the unfrozen phase after another one; here is only "
@@ -195,9 +193,22 @@ def build(
     return Plan(tuple(replace(p, lrs=_lrs(p, lr, second, mult, n_groups)) for p in phases), batches_per_epoch, reason)
 
 
-def extended(phases: tuple[Phase, ...], epochs: int) -> tuple[Phase, ...]:
-    """The phases and one more: again a cycle with the layers, rates and (last) size of the last one."""
+def _mult(cfg: Config, probe: bool) -> float:
+    """How many times the rate of the first layers that of the last ones is, once unfrozen."""
+    mult = cfg.train.lr_mult
+    if mult == "auto":
+        return PROBE_LR_MULT if probe else LR_MULT
+    return mult
+
+
+def extended(cfg: Config, phases: tuple[Phase, ...], epochs: int, lr: float) -> tuple[Phase, ...]:
+    """The phases and one more: again a cycle with the layers, rates and (last) size of the last one.
+
+    A probe has neither: after it comes what the recipe has there, all layers at up to ``lr``.
+    """
     n, last = 1 + sum(phase.name.startswith("extend") for phase in phases), phases[-1]
+    if last.curve.shape == "closed_form":
+        last = replace(last, freeze_to=ALL_LAYERS, lrs=spread(lr / _mult(cfg, probe=True), lr, len(last.lrs)))
     return (*phases, replace(last, name=f"extend{n}", epochs=epochs, curve=UNFROZEN, sizes=last.sizes[-1:] * epochs))
 
 

@@ -66,7 +66,7 @@ def resume(
         begun = run.file(runs.CHECKPOINT).exists() or run.file(runs.HISTORY).exists()
         saved = checkpoint.load(run.file(runs.CHECKPOINT), devices.resolve(cfg).device) if begun else None
         if saved and extend:
-            saved = replace(saved, phases=plan.extended(saved.phases, extend))
+            saved = replace(saved, phases=plan.extended(cfg, saved.phases, extend, saved.lr))
         terminal.note(f"run: {run.path}, {_where(saved.place) if saved else 'stopped before its first step'}")
         heard = listen(cfg, events, terminal)
         with logged(run), runs.recorded(run):

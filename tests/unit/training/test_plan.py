@@ -210,8 +210,23 @@ def test_every_size_gets_its_share_of_the_epochs(n, k):
 
 
 def test_more_epochs_are_at_the_last_size():
-    phases, _ = plan.schedule(load_config("digits", **SIZED), True)
-    assert plan.extended(tuple(phases), 2)[-1].sizes == (32, 32)
+    sized = load_config("digits", **SIZED)
+    phases, _ = plan.schedule(sized, True)
+    assert plan.extended(sized, tuple(phases), 2, 1e-3)[-1].sizes == (32, 32)
+
+
+def test_more_epochs_go_on_at_the_rates_of_the_last_phase():
+    made = make(epochs=2)
+    _, unfrozen, more = plan.extended(cfg(), made.phases, 3, 2e-3)
+    assert (more.name, more.epochs, more.freeze_to, more.lrs) == ("extend1", 3, unfrozen.freeze_to, unfrozen.lrs)
+    assert plan.extended(cfg(), (*made.phases, more), 1, 2e-3)[-1].name == "extend2"
+
+
+@pytest.mark.parametrize(("mult", "first"), [("auto", 4e-4), (100.0, 4e-6)])
+def test_after_a_probe_alone_more_epochs_train_all_layers(mult, first):
+    probe, more = plan.extended(cfg(epochs=0, lr_mult=mult), probing(epochs=0).phases, 3, 4e-4)
+    assert (more.name, more.epochs, more.freeze_to, more.curve) == ("extend1", 3, 0, plan.UNFROZEN)
+    assert (more.lrs[0], more.lrs[-1]) == pytest.approx((first, 4e-4))
 
 
 def test_the_view_shows_the_sizes(capsys):
