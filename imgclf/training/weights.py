@@ -16,6 +16,9 @@ from imgclf.schema import Config
 from imgclf.training.archs import Arch
 
 COUNTER = "num_batches_tracked"  # of BatchNorm: not a weight, and not in every file
+# Of a body's tensors: so many may be missing, or so many more be there, as in files with some head of their own. A file
+# for a network of another size has a third and more: many names and shapes are those of both.
+STRANGE = 0.1
 PREFIXES = ("module.", "model.", "backbone.", "encoder.")
 
 
@@ -102,7 +105,7 @@ def load_into(model: nn.Module, weights: Weights, arch: Arch, channels: int = 3)
         channels: Of the model; the weights are for three.
 
     Raises:
-        ModelError: if the file cannot be read without running code, or nothing in it matches.
+        ModelError: if the file cannot be read without running code, or is for another network. The model is as before.
     """
     assert weights.path is not None
     found = tensors(read(weights.path))
@@ -110,24 +113,34 @@ def load_into(model: nn.Module, weights: Weights, arch: Arch, channels: int = 3)
     body = [name for name in own if not name.startswith("fc.")] if arch.library == "torchvision" else list(own)
     how = ""
     if not any(name in found for name in body):
-        ordered = weights.path.suffix != ".safetensors"  # which sorts its tensors
+        ordered = not _is_safetensors(weights.path)  # which sorts its tensors
         renamed = _by_position(found, _reference(arch), body) if ordered else None
         if renamed:
             found, how = renamed, f" by position, as the names differ ({next(iter(found))} is {next(iter(renamed))})"
     if arch.library == "timm":
         found = timm_models.for_channels(found, arch.name, channels)
     fits = {k: v for k, v in found.items() if k in own and v.shape == own[k].shape}
-    missing = [k for k in body if k not in fits and not k.endswith(COUNTER)]
-    if len(missing) == len([k for k in body if not k.endswith(COUNTER)]) or not fits:
+    needed = [k for k in body if not k.endswith(COUNTER)]
+    missing = [k for k in needed if k not in fits]
+    if len(missing) == len(needed) or not fits:
         example = next(iter(found), "nothing")
         raise ModelError(
             f"{weights.path}: none of its {len(found)} tensors fits {arch.name} (the first is '{example}')",
             "are these weights of another architecture? set model.arch to the one they belong to; tensors of other "
             "names are matched by their order, which a .pth file keeps and a .safetensors file does not",
         )
-    model.load_state_dict(fits, strict=False)
     replaced = set(_reference(arch)) - set(body)
     unused = [k for k in found if k not in fits and k not in replaced]
+    parts = {k.partition(".")[0] for k in body}
+    more = [k for k in unused if k.partition(".")[0] in parts and not k.endswith(COUNTER)]
+    lacking = [] if arch.cut else missing  # a body that is cut may come from a file without the rest
+    if max(len(lacking), len(more)) > STRANGE * len(needed):
+        raise ModelError(
+            f"the weights {weights.path} are not those of {arch.name}: of its {len(needed)} tensors {len(lacking)} are "
+            f"missing, and there are {len(more)} more",
+            "set model.arch to the architecture they belong to",
+        )
+    model.load_state_dict(fits, strict=False)
     return f"{len(fits)} tensors loaded{how}" + _list("missing", missing) + _list("not used", unused)
 
 
@@ -157,6 +170,10 @@ def _list(what: str, names: list[str]) -> str:
     return f"; {len(names)} {what}: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if names else ""
 
 
+def _is_safetensors(path: Path) -> bool:
+    return path.suffix.lower() == ".safetensors"
+
+
 def read(path: Path) -> dict[str, Any]:
     """What a ``.pth`` or ``.safetensors`` file holds, read without running code.
 
@@ -164,7 +181,7 @@ def read(path: Path) -> dict[str, Any]:
         ModelError: if that cannot be done.
     """
     try:
-        if path.suffix == ".safetensors":
+        if _is_safetensors(path):
             from safetensors.torch import load_file
 
             return dict(load_file(path))

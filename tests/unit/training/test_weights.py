@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -113,6 +115,38 @@ def test_what_did_not_match_is_said(tmp_path):
     note = weights.load_into(ARCH.build(), weights.Weights(tmp_path / "w.pth", "test"), ARCH)
     assert "1 missing: layer1.0.conv1.weight" in note
     assert "1 not used: extra.weight" in note
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "said"),
+    [
+        ("resnet34", "resnet18", "80 more"),  # in which every tensor of the smaller one is found
+        ("resnet18", "resnet34", "80 are missing"),
+        ("resnet18", "resnet50", "are missing"),  # a few BatchNorms fit
+    ],
+)
+def test_weights_of_another_size_are_an_error(file, model, said, tmp_path):
+    other, own = archs.arch(file), archs.arch(model)
+    torch.save(state(other), tmp_path / "w.pth")
+    net = own.build()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    with pytest.raises(ModelError, match=f"are not those of {model}: .*{said}") as e:
+        weights.load_into(net, weights.Weights(tmp_path / "w.pth", "test"), own)
+    assert "model.arch" in e.value.hint
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_an_upper_case_suffix_is_read_as_what_it_is(tmp_path):
+    save_file(state(), tmp_path / "W.SAFETENSORS")
+    note = weights.load_into(ARCH.build(), weights.Weights(tmp_path / "W.SAFETENSORS", "test"), ARCH)
+    assert "missing" not in note
+
+
+def test_a_body_that_is_cut_needs_no_more_than_is_left_of_it(tmp_path):
+    given = {k: v for k, v in state().items() if not k.startswith(("layer4.", "fc."))}
+    torch.save(given, tmp_path / "w.pth")
+    short = dataclasses.replace(ARCH, cut=-3)
+    assert "missing" in weights.load_into(ARCH.build(), weights.Weights(tmp_path / "w.pth", "test"), short)
 
 
 def test_nothing_matching_is_an_error(tmp_path):
