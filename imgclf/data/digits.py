@@ -42,13 +42,22 @@ def _write(target: Path) -> None:
     data = load_digits()
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{NAME}."))
-    for i, (pixels, digit) in enumerate(zip(data.images, data.target, strict=True)):
-        path = temporary / str(digit) / f"{i:04d}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray((pixels * (255 / 16)).round().astype(np.uint8)).save(path)
-    if not _is_whole(target):  # another process, which may be reading them, was not faster
-        shutil.rmtree(target, ignore_errors=True)
     try:
-        temporary.replace(target)
-    except OSError:  # it was; its files are the same
-        shutil.rmtree(temporary, ignore_errors=True)
+        for i, (pixels, digit) in enumerate(zip(data.images, data.target, strict=True)):
+            path = temporary / str(digit) / f"{i:04d}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray((pixels * (255 / 16)).round().astype(np.uint8)).save(path)
+        _put(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # what is still there
+
+
+def _put(made: Path, target: Path) -> None:
+    """Rename a folder, unless another process, which may be reading its own, was faster: the files are the same."""
+    try:
+        made.replace(target)
+    except OSError:
+        if _is_whole(target):
+            return
+        shutil.rmtree(target, ignore_errors=True)  # some were removed since
+        made.replace(target)

@@ -245,7 +245,7 @@ def squared(image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, fl
     if rule == "crop":
         # Not resize(box=…): that one lets pixels outside the square bleed in at its edges, fastai's does not.
         return image.crop((left, top, left + side, top + side))
-    if side * side > MAX_PIXELS:  # a 30,000 x 10 panorama would be padded to 2.7 GB
+    if side * side > MAX_PIXELS and side > 4 * size:  # a 30,000 x 10 panorama would be padded to 2.7 GB
         scale = 4 * size / side
         image = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BOX)
         return squared(image, size, rule, at)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 
+from imgclf.data import channels
 from imgclf.data.loaders import data_block, preprocess_record, source
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
@@ -43,7 +44,8 @@ class _Shown(Sample):
 
 def summary(cfg: Config, dataset: Dataset) -> str:
     """Each step from a file to a batch, as fastai tells it, then what each of the steps is for."""
-    preprocess = preprocess_record(cfg)
+    # As with pretrained weights: without them images that are all grey may make a grey model.
+    preprocess = preprocess_record(cfg, channels.resolve(cfg, dataset, pretrained=True)[0])
     block = data_block(cfg, dataset, preprocess)
     presize = next(step.presize for step in block.item_tfms if hasattr(step, "presize"))
     shown = _Source(_Shown(s.path, s.labels, s.split, s.group) for s in source(dataset))

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,7 +27,8 @@ def scan_table(cfg: Config, path: Path) -> Samples:
     if rows.empty:
         raise DataError(f"{table} has no rows")
     given = cfg.data.image_folder
-    rows = rows.assign(**{image: _with_slashes(list(rows[image]), table.parent / (given or ""))})
+    start = table.parent / (given or "")
+    rows = rows.assign(**{image: _with_slashes(_trimmed(list(rows[image]), start), start)})
     split = columns.split_column(rows, cfg.data.valid_column)
     named = labels.read(cfg, rows, used=(image, split, groups.rule(cfg)))
     where = f"{table.name}, column {split}"
@@ -123,15 +125,26 @@ def _read_parquet(table: Path) -> Any:
 
 
 def _with_slashes(names: list[str], folder: Path) -> list[str]:
-    """Paths that a program on Windows wrote, ``cats\\1.jpg``, as every system reads them: ``cats/1.jpg``.
+    """Paths that a program on Windows wrote, ``cats\\1.jpg``, as every system reads them: ``cats/1.jpg``."""
+    return _unless_there(names, folder, lambda name: name.replace("\\", "/"))
 
-    Elsewhere a backslash may be part of a name: where one of the first such names is there, all stay as they are.
+
+def _trimmed(names: list[str], folder: Path) -> list[str]:
+    """Names without the spaces of ``label, image``."""
+    return _unless_there(names, folder, str.strip)
+
+
+def _unless_there(names: list[str], folder: Path, change: Callable[[str], str]) -> list[str]:
+    """The names changed; as they are where one of the first that would change is there by its own name.
+
+    But on Windows, where to look for a path can mean to log in on a server.
     """
-    written = [name for name in names if "\\" in name]
-    literal = (folder / name for name in written[:PROBED_ROWS]) if os.sep == "/" else ()
-    if not written or any(os.path.exists(path) for path in literal):  # noqa: PTH110 - as in `_any_file`
-        return names
-    return [name.replace("\\", "/") for name in names]
+    changed = [change(name) for name in names]
+    if os.sep == "/":
+        own = [name for name, new in zip(names, changed, strict=True) if name != new]
+        if any(os.path.exists(folder / name) for name in own[:PROBED_ROWS]):  # noqa: PTH110 - as in `_any_file`
+            return names
+    return changed
 
 
 def _inside(table: Path, wanted: str | None, names: Any) -> PurePosixPath:

@@ -71,8 +71,9 @@ def loss_func(
 
 def class_weights(named: Mapping[str, float], classes: Sequence[str]) -> Weights:
     """Weights (C,) in the order of ``classes``, 1 for one that is not named; None if none is named."""
+    known = set(classes)  # there may be thousands
     for name in named:
-        if name not in classes:
+        if name not in known:
             raise ConfigError(
                 f"train.class_weights: there is no class '{name}'.{did_you_mean(name, classes)}",
                 f"the data has: {', '.join(classes[:20])}",

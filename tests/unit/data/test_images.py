@@ -267,6 +267,11 @@ def test_padding_a_panorama_takes_no_more_memory_than_a_large_photograph(monkeyp
     assert [p.shape for p in padded] == [(64, 64, 3)]
 
 
+def test_padding_ends_where_even_the_small_square_is_large(monkeypatch, pictures):
+    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
+    assert Preprocess(20, "pad").fit(pictures.noise(40, 2)).size == (20, 20)
+
+
 READABLE = {"JPEG": {}, "PNG": {}, "GIF": {}, "BMP": {}, "TIFF": {}, "WEBP": {}, "PPM": {}, "TGA": {}}
 
 

@@ -270,6 +270,7 @@ def photos(root):
         ("labels.csv", "image,label\n1.jpg,a\n2.jpg,b\n", "utf-8-sig"),
         ("labels.csv", "image,label\r\n1.jpg,a\r\n2.jpg,b\r\n", "utf-8"),
         ("labels.csv", "image, label\n1.jpg, a\n2.jpg, b\n", "utf-8"),
+        ("labels.csv", "label, image\na, 1.jpg\nb, 2.jpg\n", "utf-8"),
         ("labels.csv", '"label","n","image"\n"a","1","1.jpg"\n"b","2","2.jpg"', "utf-8"),
         ("labels.tsv", "image\tlabel\n1.jpg\ta\n2.jpg\tb\n", "utf-8"),
         ("LABELS.CSV", "fname,class\n1.jpg,a\n2.jpg,b\n", "utf-8"),
@@ -465,6 +466,28 @@ def test_digits_that_another_process_has_just_written_stay_as_they_are(tmp_path,
     removed: list[str] = []
     assert sum(1 for _ in digits.folder().glob("*/*.png")) == digits.N_IMAGES
     assert [name.startswith(".digits.") for name in removed] == [True]  # its own copy alone
+
+
+def test_digits_that_cannot_be_written_leave_nothing_behind(tmp_path, monkeypatch):
+    from imgclf.data import digits
+
+    def full(self, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setenv("IMGCLF_CACHE", str(tmp_path))
+    monkeypatch.setattr("PIL.Image.Image.save", full)
+    with pytest.raises(DataError, match="cannot write the embedded digits"):
+        digits.folder()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_digits_that_are_there_in_part_are_written_anew(tmp_path, monkeypatch):
+    from imgclf.data import digits
+
+    monkeypatch.setenv("IMGCLF_CACHE", str(tmp_path))
+    touch(tmp_path, "digits/0/0000.png")
+    assert sum(1 for _ in digits.folder().glob("*/*.png")) == digits.N_IMAGES
+    assert [p.name for p in tmp_path.iterdir()] == ["digits"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")

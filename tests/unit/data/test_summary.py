@@ -9,13 +9,13 @@ from imgclf.data.summary import summary, tidy
 
 @pytest.fixture
 def told(tmp_path, pictures, make_config):
-    def make(n, labels=(("a",), ("b",)), multi_label=False):
+    def make(n, labels=(("a",), ("b",)), multi_label=False, **settings):
         names = [f"{i}.png" for i in range(n + 2)]
         pictures.files(tmp_path, *names)
         train = [Sample(name, labels[i % 2], "train") for i, name in enumerate(names[:n])]
         valid = [Sample(name, labels[i % 2], "valid") for i, name in enumerate(names[n:])]
         data = Dataset(tmp_path, ("a", "b"), tuple(train), tuple(valid), multi_label=multi_label)
-        cfg = make_config(tmp_path, **{"augment.size": 8, "augment.presize": 12, "data.workers": 0})
+        cfg = make_config(tmp_path, **{"augment.size": 8, "augment.presize": 12, "data.workers": 0, **settings})
         return summary(cfg, data)
 
     return make
@@ -34,6 +34,12 @@ def test_each_step_is_told_and_explained(told, n):
     ):
         assert part in text
     assert "OneHotEncode" not in text
+
+
+def test_a_grey_model_is_told_as_one(told):
+    assert "size 3x8x8" in told(2)
+    grey = told(2, **{"data.channels": 1})
+    assert "size 1x8x8" in grey and "size 3x8x8" not in grey
 
 
 def test_settings_and_empty_lines_are_left_out(told):

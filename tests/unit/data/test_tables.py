@@ -149,6 +149,12 @@ def test_a_name_no_file_can_have_is_a_bad_image(photos, make_config, name):
     assert len(scan(make_config(photos)).items) == 2
 
 
+def test_a_space_that_is_part_of_a_name_stays(photos, make_config):
+    (photos / "1.png").rename(photos / " 1.png")
+    (photos / "t.csv").write_text("label,image\na,0.png\nb, 1.png\n")
+    assert [s.path for s in scan(make_config(photos)).items] == ["0.png", " 1.png"]
+
+
 def test_zero_and_one_as_numbers_with_a_point_are_a_split(photos, make_config):
     (photos / "t.csv").write_text("image,label,is_valid\n0.png,a,1.0\n1.png,b,0.0\n")
     assert [s.split for s in scan(make_config(photos)).items] == ["valid", "train"]
