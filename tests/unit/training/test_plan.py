@@ -224,7 +224,7 @@ def test_more_epochs_go_on_at_the_rates_of_the_last_phase():
 
 @pytest.mark.parametrize(("mult", "first"), [("auto", 4e-4), (100.0, 4e-6)])
 def test_after_a_probe_alone_more_epochs_train_all_layers(mult, first):
-    probe, more = plan.extended(cfg(epochs=0, lr_mult=mult), probing(epochs=0).phases, 3, 4e-4)
+    _, more = plan.extended(cfg(epochs=0, lr_mult=mult), probing(epochs=0).phases, 3, 4e-4)
     assert (more.name, more.epochs, more.freeze_to, more.curve) == ("extend1", 3, 0, plan.UNFROZEN)
     assert (more.lrs[0], more.lrs[-1]) == pytest.approx((first, 4e-4))
 

@@ -120,7 +120,7 @@ def test_a_processor_short_of_memory_is_asked_again_another_time(cache, monkeypa
 @pytest.mark.parametrize(
     ("error", "kept"),
     [
-        (RuntimeError('"conv" not implemented for \'BFloat16\''), True),
+        (RuntimeError("\"conv\" not implemented for 'BFloat16'"), True),
         (NotImplementedError("Could not run 'aten::x' with arguments from the 'MPS' backend"), True),
         (RuntimeError("could not create a primitive descriptor for a convolution"), True),
         (RuntimeError("CUDA error: unspecified launch failure\nat line 7"), False),
