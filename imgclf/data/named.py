@@ -4,6 +4,7 @@ import contextlib
 import io
 import tarfile
 import zipfile
+from http.client import HTTPException
 from pathlib import Path
 
 from imgclf.config import NAMED_DATA as PREFIX
@@ -49,7 +50,7 @@ def fetch(cfg: Config, path: str, terminal: Terminal) -> None:
             # fastai draws its progress on standard output, which belongs to the result.
             with network.short_timeout(), contextlib.redirect_stdout(io.StringIO()):
                 untar_data(url)
-        except (OSError, tarfile.TarError, zipfile.BadZipFile) as e:  # URLError and time-outs are OSErrors
+        except (OSError, HTTPException, tarfile.TarError, zipfile.BadZipFile) as e:  # URLError, time-outs: OSErrors
             problem = str(getattr(e, "reason", e)) or type(e).__name__
         except Exception as e:
             if "corrupt" not in str(e):  # the words of fastdownload's plain Exception

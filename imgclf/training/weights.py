@@ -3,6 +3,7 @@
 import argparse
 import re
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def resolve(cfg: Config, arch: Arch) -> Weights:
         return Weights(file, f"weights from {file}")
     if wanted is False:
         return Weights(None, "random weights, as asked (model.pretrained: false)")
+    if not arch.weights_url:
+        return _unpublished(arch, wanted == "auto")
     cached = cache_path(arch)
     if cached.is_file():
         return Weights(cached, f"ImageNet weights {cached}")
@@ -79,6 +82,19 @@ def resolve(cfg: Config, arch: Arch) -> Weights:
         f"  not downloaded: {problem}",
         f"use a file you have (--set model.weights=FILE), or put {arch.weights_file} into {cached.parent}, "
         "or train without them (--set model.pretrained=false)",
+    )
+
+
+def _unpublished(arch: Arch, random_will_do: bool) -> Weights:
+    """Of some of timm's architectures there are none."""
+    problem = f"no weights of {arch.name} have been published"
+    if random_will_do:
+        text = f"NOT PRETRAINED: {problem}; training from random weights (model.pretrained: auto)"
+        return Weights(None, text, loud=True)
+    raise ModelError(
+        f"model.pretrained: {problem}",
+        "use a file you have (--set model.weights=FILE), or another architecture (`imgclf archs`), or train without "
+        "them (--set model.pretrained=false)",
     )
 
 
@@ -212,7 +228,7 @@ def _download(arch: Arch, target: Path) -> str | None:
     try:
         with network.short_timeout():
             _from_hub(arch) if arch.hub else _from_url(arch, target)
-    except (OSError, RuntimeError) as e:  # URLError, time-outs, the hub's own; a wrong hash is a RuntimeError
+    except (OSError, HTTPException, RuntimeError) as e:  # URLError, time-outs, the hub's own; RuntimeError: a wrong hash
         return first_line(getattr(e, "reason", e))
     return None
 

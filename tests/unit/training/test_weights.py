@@ -1,4 +1,5 @@
 import dataclasses
+import http.client
 
 import pytest
 import torch
@@ -51,6 +52,26 @@ def test_offline_does_not_touch_the_network(monkeypatch):
         resolve(offline=True)
     assert not resolve(**{"offline": True, "model.pretrained": "auto"}).pretrained
     assert not resolve(**{"model.pretrained": False}).pretrained
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_an_architecture_whose_weights_nobody_has_published_is_told_as_one(monkeypatch, offline):
+    """Two hundred of timm's."""
+    no_network(monkeypatch, AssertionError("the network was used"))
+    unpublished = dataclasses.replace(ARCH, weights_url="")
+    settings = {"data.path": ".", "offline": offline}
+    with pytest.raises(ModelError, match="no weights of resnet18 have been published") as e:
+        weights.resolve(load_config("folder", **settings), unpublished)
+    assert "--set model.pretrained=false" in e.value.hint and "put " not in e.value.hint
+    found = weights.resolve(load_config("folder", **settings, **{"model.pretrained": "auto"}), unpublished)
+    assert found.loud and found.note.startswith("NOT PRETRAINED: no weights of resnet18 have been published; training")
+
+
+@pytest.mark.parametrize("error", [http.client.BadStatusLine("x"), http.client.IncompleteRead(b"")])
+def test_a_server_that_speaks_nonsense_is_a_download_that_failed(monkeypatch, error):
+    no_network(monkeypatch, error)
+    with pytest.raises(ModelError, match="not downloaded: "):
+        resolve()
 
 
 def test_auto_says_loudly_that_nothing_is_pretrained(monkeypatch):
