@@ -1,5 +1,6 @@
 """Where the images are, and the promise that nothing is written there."""
 
+import os
 from pathlib import Path
 
 from imgclf.console import Terminal
@@ -13,26 +14,23 @@ def location(cfg: Config, fetch: Terminal | None = None, needed: bool = False) -
 
     Args:
         fetch: Download a data set named ``fastai:`` that is not there yet, and say so here; None: only name the place.
-        needed: Refuse a path at which there is nothing, but for one of ``fastai:``, which may yet be downloaded.
+        needed: Refuse a path at which there is nothing, but for one of ``fastai:`` that may yet be downloaded.
 
     Raises:
         ConfigError, DataError: if it cannot be fetched; for ``fastai:`` and a name that fastai does not know.
     """
     path = cfg.data.path
-    if named.is_named(path):
-        if fetch is not None:
-            named.fetch(cfg, path, fetch)
-        return named.place(path)
     if path == digits.NAME:
         return None
-    if needed and not Path(path).exists():
-        raise missing(Path(path))
-    return Path(path)
-
-
-def missing(path: Path) -> DataError:
-    """What is raised for a path at which there is nothing."""
-    return DataError(f"no such file or folder: {path}", "give the folder with the images: --data PATH")
+    if not named.is_named(path):
+        found = Path(path)
+    else:
+        if fetch is not None:
+            named.fetch(cfg, path, fetch)
+        found, needed = named.place(path), needed and fetch is not None
+    if needed and not os.path.exists(found):  # noqa: PTH110 - pathlib's raises where the folder above cannot be entered
+        raise DataError(f"no such file or folder: {found}", "give the folder with the images: --data PATH")
+    return found
 
 
 def keep_out(cfg: Config, target: Path, option: str) -> None:

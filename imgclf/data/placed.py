@@ -156,10 +156,17 @@ def share(idxs: list[int], bs: int, rank: int, world: int, drop_last: bool) -> l
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed Python, NumPy and torch (CPU) inside the block; the states from before return after it."""
+    with same_randomness_after():
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def same_randomness_after() -> Iterator[None]:
+    """Whatever is drawn inside the block, Python, NumPy and torch (CPU) go on after it as if nothing had been."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
     try:
         yield
     finally:

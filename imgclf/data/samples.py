@@ -3,6 +3,10 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Task = Literal["single", "multi"]  # one label an image, or any number
+SAID: dict[Task, str] = {"single": "one label", "multi": "several labels"}
 
 
 @dataclass(frozen=True)

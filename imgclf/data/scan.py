@@ -1,6 +1,5 @@
 """Find the images and their labels: the layout is recognised, named, and can be overridden."""
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from imgclf.console import Terminal
 from imgclf.data import corrections, digits, groups
 from imgclf.data.folders import SPLIT_FOLDERS, are_splits, from_folders, has_class_folders, scan_folders
-from imgclf.data.location import location, missing
+from imgclf.data.location import location
 from imgclf.data.names import scan_names
 from imgclf.data.samples import Samples
 from imgclf.data.tables import named_table, scan_table, tables
@@ -25,13 +24,11 @@ def scan(cfg: Config, least_classes: int = 2, terminal: Terminal | None = None) 
     Raises:
         DataError: if there are none, fewer than ``least_classes``, or the layout does not fit.
     """
-    path = location(cfg, fetch=terminal or Terminal(quiet=True))
+    path = location(cfg, fetch=terminal or Terminal(quiet=True), needed=True)
     if path is None:
         root = digits.folder()
         layout = "the embedded digits, one folder per class"
         return _finish(cfg, Samples(root, tuple(from_folders(walk(root)[0])), layout))
-    if not os.path.exists(path):  # noqa: PTH110 - pathlib's raises where the folder above cannot be entered
-        raise missing(path)
     if path.is_file():
         _no_table(path)
     found = replace(_finish(cfg, _LAYOUTS[_layout(cfg, path)](cfg, path)), recognised=True)

@@ -4,7 +4,8 @@ import shutil
 
 FOLDER = "/dev/shm"
 PREFETCH = 2  # batches each worker reads ahead, torch's default
-REMEDY = "docker run --shm-size=1g makes it larger, --set data.workers=0 does without"
+LARGER = "docker run --shm-size=1g makes it larger"
+REMEDY = f"{LARGER}, --set data.workers=0 does without"
 
 
 def free() -> int | None:

@@ -5,14 +5,13 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from imgclf import runs
 from imgclf.console import some
 from imgclf.data import changes, draw
 from imgclf.data.changes import Recorded
 from imgclf.data.labels import join
-from imgclf.data.samples import Sample, Samples
+from imgclf.data.samples import Sample, Samples, Task
 from imgclf.errors import DataError
 from imgclf.randomness import derive
 from imgclf.schema import Config
@@ -33,8 +32,7 @@ class Dataset:
     new: int = 0  # images it does not name: they are not used
 
     @property
-    def task(self) -> Literal["single", "multi"]:
-        """One label an image, or any number."""
+    def task(self) -> Task:
         return "multi" if self.multi_label else "single"
 
     def path(self, sample: Sample) -> Path:

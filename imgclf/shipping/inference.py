@@ -16,6 +16,7 @@ import numpy as np
 from imgclf import runs
 from imgclf.cores import cores
 from imgclf.data.images import MAX_PIXELS, Preprocess
+from imgclf.data.samples import Task
 from imgclf.errors import ModelError, UserError, first_line
 from imgclf.results import unlike
 from imgclf.results.abstention import Known, stored, threshold_for
@@ -23,7 +24,7 @@ from imgclf.results.unlike import Familiar
 from imgclf.shipping import graphs, prediction
 from imgclf.shipping.fetch import Address
 from imgclf.shipping.prediction import Prediction
-from imgclf.shipping.record import Task, check_classes, check_task, parse, preprocess_from
+from imgclf.shipping.record import check_classes, check_task, parse, preprocess_from
 from imgclf.shipping.sources import Source, Unreadable, images_under
 
 if TYPE_CHECKING:

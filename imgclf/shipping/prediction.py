@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from imgclf.data.samples import Task
 from imgclf.results.calibration import sigmoid, softmax
-from imgclf.shipping.record import Task
 
 UNKNOWN = "unknown"  # the label of an answer that is withheld
 LEAST_PROB = 1e-30  # the smallest probability a logarithm is taken of

@@ -7,18 +7,17 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from imgclf import __version__
 from imgclf.data.images import Preprocess, ResizeRule
+from imgclf.data.samples import Task
 from imgclf.errors import ModelError
 
 SCHEMA = 1
 MAX_SIDE = 8192  # pixels
 MAX_CLASSES = 1 << 20
 DEFAULT_THRESHOLD = 0.5
-
-Task = Literal["single", "multi"]
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def explain(error: Exception, workers: int, resume: str | None = None) -> UserEr
     if any(words in text for words in SHARED_MEMORY):
         return RunError(
             f"shared memory ran out between the {workers} processes that read images: {shared_memory.size()}",
-            f"docker run --shm-size=1g makes it larger{fewer}",
+            f"{shared_memory.LARGER}{fewer}",
         )
     if "DataLoader worker" in text and ("is killed by signal" in text or "exited unexpectedly" in text):
         return RunError(

@@ -17,11 +17,12 @@ from fastai.vision.all import (
 )
 
 from imgclf.data.loaders import Loaders
+from imgclf.data.samples import Task
 from imgclf.schema import Config
 from imgclf.training import augment, batchnorm, network, outoffold, plan, precision, probing, speed
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
-from imgclf.training.losses import Task, loss_func
+from imgclf.training.losses import loss_func
 from imgclf.training.micro import MicroBatches
 from imgclf.training.plan import Phase
 from imgclf.training.probing import FitHead

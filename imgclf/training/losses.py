@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from fastai.vision.all import (
@@ -11,12 +11,12 @@ from fastai.vision.all import (
     CrossEntropyLossFlat,
 )
 
+from imgclf.data.samples import SAID, Task
 from imgclf.errors import ConfigError, did_you_mean
 from imgclf.schema import Config
 from imgclf.training import loss_functions as own
 from imgclf.training.loss_functions import AnyOfClasses, OneOfClasses
 
-Task = Literal["single", "multi"]
 Weights = torch.Tensor | None
 
 
@@ -61,9 +61,8 @@ def loss_func(
     table, wanted = LOSSES[task], cfg.train.loss
     name = next(iter(table)) if wanted == "auto" else str(wanted)
     if name not in table:
-        several = "one label" if task == "single" else "several labels"
         raise ConfigError(
-            f"train.loss: '{name}' is not for images with {several}", f"for this data: auto, {', '.join(table)}"
+            f"train.loss: '{name}' is not for images with {SAID[task]}", f"for this data: auto, {', '.join(table)}"
         )
     weights = class_weights({**(balanced or {}), **(cfg.train.class_weights or {})}, classes)
     return table[name](Knobs(cfg.train.smoothing_eps, cfg.train.focal_gamma), weights)

@@ -2,16 +2,16 @@
 
 import copy
 import math
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from fastai.callback.schedule import ParamScheduler, SchedExp, minimum, slide, steep, valley
 from fastai.vision.all import CancelFitException, CancelValidException, Learner
+
+from imgclf.data.placed import same_randomness_after
 
 Range = tuple[float, float]
 FULL_RANGE: Range = (1e-7, 10.0)  # fastai's
@@ -138,10 +138,11 @@ def unchanged(learn: Learner) -> Iterator[None]:
     weights = copy.deepcopy(learn.model.state_dict())
     modes = {name: module.training for name, module in learn.model.named_modules()}
     optimizer = copy.deepcopy(learn.opt.state_dict()) if learn.opt is not None else None
-    randomness = random.getstate(), np.random.get_state(), torch.get_rng_state(), _cuda_states()
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     loaders = [(dl, dl.rng.getstate()) for dl in learn.dls.loaders]
     try:
-        yield
+        with same_randomness_after():
+            yield
     finally:
         learn.model.load_state_dict(weights)
         for name, module in learn.model.named_modules():
@@ -151,14 +152,7 @@ def unchanged(learn: Learner) -> Iterator[None]:
             learn.opt = None
         else:
             learn.opt.load_state_dict(optimizer)
-        random.setstate(randomness[0])
-        np.random.set_state(randomness[1])
-        torch.set_rng_state(randomness[2])
-        if randomness[3]:
-            torch.cuda.set_rng_state_all(randomness[3])
+        if on_gpus:
+            torch.cuda.set_rng_state_all(on_gpus)
         for dl, state in loaders:
             dl.rng.setstate(state)
-
-
-def _cuda_states() -> list[torch.Tensor]:
-    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []

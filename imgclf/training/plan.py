@@ -173,7 +173,10 @@ def build(
         ConfigError: for a stage that freezes more groups than there are, or a rate for a phase that there is not.
     """
     phases, reason = schedule(cfg, pretrained, probe)
-    mult, own = _mult(cfg, probe), cfg.train.lr_unfrozen
+    asked, own = _asked_mult(cfg), cfg.train.lr_unfrozen
+    mult = asked or (PROBE_LR_MULT if probe else LR_MULT)
+    if asked and not any(phase.name == "unfrozen" for phase in phases):
+        reason += f"; train.lr_mult ({asked:g}) is for an unfrozen phase, and has no effect"
     if own is not None and [phase.name for phase in phases][1:] != ["unfrozen"]:
         raise ConfigError(
             f"train.lr_unfrozen: {own} is for the unfrozen phase after another one; here is only "
@@ -193,12 +196,10 @@ def build(
     return Plan(tuple(replace(p, lrs=_lrs(p, lr, second, mult, n_groups)) for p in phases), batches_per_epoch, reason)
 
 
-def _mult(cfg: Config, probe: bool) -> float:
-    """How many times the rate of the first layers that of the last ones is, once unfrozen."""
+def _asked_mult(cfg: Config) -> float | None:
+    """How many times the rate of the first layers that of the last ones is to be once unfrozen, if it is given."""
     mult = cfg.train.lr_mult
-    if mult == "auto":
-        return PROBE_LR_MULT if probe else LR_MULT
-    return mult
+    return None if mult == "auto" else mult
 
 
 def extended(cfg: Config, phases: tuple[Phase, ...], epochs: int, lr: float) -> tuple[Phase, ...]:
@@ -208,7 +209,8 @@ def extended(cfg: Config, phases: tuple[Phase, ...], epochs: int, lr: float) -> 
     """
     n, last = 1 + sum(phase.name.startswith("extend") for phase in phases), phases[-1]
     if last.curve.shape == "closed_form":
-        last = replace(last, freeze_to=ALL_LAYERS, lrs=spread(lr / _mult(cfg, probe=True), lr, len(last.lrs)))
+        lowest = lr / (_asked_mult(cfg) or PROBE_LR_MULT)
+        last = replace(last, freeze_to=ALL_LAYERS, lrs=spread(lowest, lr, len(last.lrs)))
     return (*phases, replace(last, name=f"extend{n}", epochs=epochs, curve=UNFROZEN, sizes=last.sizes[-1:] * epochs))
 
 

@@ -24,14 +24,13 @@ from fastai.vision.all import (
     top_k_accuracy,
 )
 
+from imgclf.data.samples import SAID, Task
 from imgclf.errors import ConfigError, did_you_mean
 from imgclf.schema import Config
-from imgclf.training.losses import Task
 
 SINGLE: tuple[Task, ...] = ("single",)
 MULTI: tuple[Task, ...] = ("multi",)
 BOTH: tuple[Task, ...] = ("single", "multi")
-SAID: dict[Task, str] = {"single": "one label", "multi": "several labels"}
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,11 @@ def _download(arch: Arch, target: Path) -> str | None:
     try:
         with network.short_timeout():
             _from_hub(arch) if arch.hub else _from_url(arch, target)
-    except (OSError, HTTPException, RuntimeError) as e:  # URLError, time-outs, the hub's own; RuntimeError: a wrong hash
+    except (
+        OSError,
+        HTTPException,
+        RuntimeError,
+    ) as e:  # URLError, time-outs, the hub's own; RuntimeError: a wrong hash
         return first_line(getattr(e, "reason", e))
     return None
 

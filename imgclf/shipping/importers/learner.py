@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from imgclf.data.samples import Task
 from imgclf.errors import ModelError
 from imgclf.networks import bodies
 from imgclf.shipping import layers
 from imgclf.shipping.importers import Original, on_fitted, pipeline
-from imgclf.shipping.record import Record, Task
+from imgclf.shipping.record import Record
 
 CHILDREN = 10  # of a torchvision ResNet
 ACTIVATIONS: dict[Task, Callable[[Tensor], Tensor]] = {"single": lambda x: torch.softmax(x, -1), "multi": torch.sigmoid}

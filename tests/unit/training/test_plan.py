@@ -88,6 +88,12 @@ def test_without_pretraining_there_is_no_frozen_phase_and_one_rate():
     assert (only.name, only.epochs, only.freeze_to, only.lrs) == ("one_cycle", 5, 0, (1e-2,) * 3)
 
 
+@pytest.mark.parametrize(("pretrained", "told"), [(False, True), (True, False)])
+def test_a_ratio_of_rates_that_has_no_use_is_told(pretrained, told):
+    assert ("train.lr_mult (50) is for an unfrozen phase" in make(pretrained, lr_mult=50.0).reason) == told
+    assert "lr_mult" not in make(pretrained).reason
+
+
 def test_the_book_recipe_freezes_even_then():
     names = [p.name for p in make(pretrained=False, recipe="book").phases]
     assert names == ["frozen", "unfrozen"]
