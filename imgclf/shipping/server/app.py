@@ -88,7 +88,10 @@ def _asked(query: QueryParams, n_classes: int) -> tuple[int | None, bool]:
     if unknown:
         raise Refused(400, f"there is no parameter '{unknown[0][:80]}'", f"one of {', '.join(ASKED)}", unread=True)
     top_k, heat = query.get("top_k"), query.get("heatmap", "0")
-    if top_k is not None and not (top_k.isascii() and top_k.isdigit() and 0 < int(top_k[:9]) <= n_classes):
+    # The length first: Python makes no number of thousands of digits.
+    if top_k is not None and not (
+        len(top_k) < 10 and top_k.isascii() and top_k.isdigit() and 0 < int(top_k) <= n_classes
+    ):
         raise Refused(400, f"top_k is '{top_k[:80]}', not a number from 1 to {n_classes}", unread=True)
     if heat not in ("0", "1"):
         raise Refused(400, f"heatmap is '{heat[:80]}', not 0 or 1", unread=True)

@@ -2,8 +2,11 @@
 
 import io
 import json
+import re
+import shutil
 import socket
 import struct
+import subprocess
 import threading
 import time
 import zlib
@@ -180,6 +183,18 @@ def test_the_page_brings_everything_itself(client):
     assert page.policy(html.replace("SHOWN = 5", "SHOWN = 6")) != policy
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not here to run the page's script")
+def test_the_page_shows_the_most_probable_classes_first_whatever_they_are_called():
+    script = re.search(r"<script>(.*?)</script>", page.HTML, re.S)[1]
+    there = "{ getElementById: () => ({}), addEventListener() {}, createElement: () => ({ setAttribute() {} }) }"
+    row = {"probs": {"7": 0.6, "seven": 0.2, "1": 0.15, "0": 0.04, "3": 0.008, "2": 0.002}}
+    asked = f"process.stdout.write(JSON.stringify(highest({json.dumps(row)})))"
+    code = f"const document = {there}, fetch = () => Promise.reject(); {script}; {asked}"
+    done = subprocess.run(["node", "-"], input=code, capture_output=True, text=True, check=True)
+    # JavaScript lists keys that look like numbers first, and by their size.
+    assert json.loads(done.stdout) == [["7", 0.6], ["seven", 0.2], ["1", 0.15], ["0", 0.04], ["3", 0.008]]
+
+
 # -- Refusals ---------------------------------------------------------------------------------------------------------
 
 
@@ -188,7 +203,7 @@ def test_the_page_brings_everything_itself(client):
     [
         ("top_k=0", "top_k is '0'"), ("top_k=4", "a number from 1 to 3"), ("top_k=²", "top_k"),
         ("heatmap=yes", "heatmap is 'yes'"),
-        ("topk=1", "no parameter 'topk'"), ("top_k=" + "9" * 5000, "top_k"),
+        ("topk=1", "no parameter 'topk'"), ("top_k=" + "9" * 5000, "top_k"), ("top_k=00000000" + "1" * 5000, "top_k"),
     ],
 )  # fmt: skip
 def test_wrong_parameters(client, query, said):
