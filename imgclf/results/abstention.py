@@ -105,12 +105,13 @@ def enforce(found: Abstention) -> None:
     if found.reached:
         return
     lowest = found.choice
+    least = ceil(lowest.error.high * 1000) / 1000
     raise GateError(
         f"no threshold keeps wrong answers at {found.rate:g}: the lowest rate these {lowest.coverage.n} images vouch "
         f"for with 95 % confidence is {lowest.error.high:.4f} ({lowest.error.n} answers given, "
         f"{lowest.error.value:.4f} of them wrong)",
-        f"--abstain {ceil(lowest.error.high * 1000) / 1000:g}, or more validation images"
-        if lowest.error.high < 1
+        f"--abstain {least:g}, or more validation images"
+        if least < 1
         else "train a better model, or validate on more images",
     )
 

@@ -74,6 +74,11 @@ def per_class(probs: np.ndarray, targets: np.ndarray, classes: Sequence[str]) ->
     ]
 
 
+def recall(row: dict[str, Any]) -> Interval:
+    """The recall in a row of ``per_class``, with its interval; NaN of a class without images, which JSON has as 0.0."""
+    return wilson(round(row["recall"] * row["n"]), row["n"])
+
+
 def macro_f1(probs: np.ndarray, targets: np.ndarray) -> float:
     """The mean F1 over the classes that occur in these targets or predictions, each counting the same."""
     from sklearn.metrics import f1_score

@@ -125,7 +125,7 @@ def _bytes(path: Path) -> bytes:
 def _promised(path: Path, weights: bytes) -> Record:
     """The record in ``model.json``, if it was written for these weights."""
     try:
-        data = parse(_bytes(path).decode("utf-8"))
+        data = parse(_bytes(path).decode("utf-8"), path)
     except UnicodeDecodeError as e:
         raise ModelError(f"{path} is not text: {e}") from e
     facts = data.pop("weights", None) if isinstance(data, dict) else None

@@ -10,7 +10,7 @@ from typing import Any
 
 from imgclf import runs
 from imgclf.results.baselines import NAMES
-from imgclf.results.metrics import FEW_IMAGES, wilson
+from imgclf.results.metrics import FEW_IMAGES, recall
 from imgclf.shipping import layers
 from imgclf.shipping.record import Record
 
@@ -178,23 +178,29 @@ def _probes(report: dict[str, Any]) -> list[list[str]]:
 
 
 def _classes(report: dict[str, Any], several: bool) -> str:
-    """The classes found worst, with how often each is found."""
-    found = sorted(report["per_class"], key=lambda row: (row["recall"], row["class"]))
+    """The classes found worst, with how often each is found; last those without images, which nobody has looked for."""
+    found = sorted(report["per_class"], key=lambda row: (not row["n"], row["recall"], row["class"]))
     rows = []
     for row in found[:MOST_CLASSES]:
-        share = wilson(round(row["recall"] * row["n"]), row["n"])
+        share = recall(row)
         reached = f"{share.value:.0%} ({share.low:.0%} to {share.high:.0%})" if row["n"] else "–"
         rows.append(
             [_cell(row["class"]), str(row.get("n_train", "–")), str(row["n"]), reached, f"{row['precision']:.0%}"]
         )
     head = ["label" if several else "class", "training images", "validation images", "found", "right when named"]
-    left = len(found) - len(rows)
-    return _table(head, rows) + (f"\n\nThe {left:,} others are found at least as often." if left else "")
+    left = found[MOST_CLASSES:]
+    unknown = sum(not row["n"] for row in left)
+    known = len(left) - unknown
+    said = [
+        f"The {known:,} others are found at least as often." if known else "",
+        f"{unknown:,} more have no validation image: nothing is known of them." if unknown else "",
+    ]
+    return "\n\n".join(part for part in (_table(head, rows), *said) if part)
 
 
 def _limits(report: dict[str, Any], several: bool) -> list[str]:
     few = [_cell(row["class"]) for row in report["per_class"] if row["n"] < FEW_IMAGES]
-    lines = [f"{_cell(line)}" for line in report.get("warnings", [])]
+    lines = [_cell(line) for line in report.get("warnings", [])]
     if few and not lines:
         lines.append(f"{len(few):,} classes have fewer than {FEW_IMAGES} validation images: their figures say little.")
     pairs = report.get("most_confused") or []

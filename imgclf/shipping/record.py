@@ -122,12 +122,12 @@ class Record:
         return cls.from_dict(parse(text))
 
 
-def parse(text: str | bytes) -> Any:
+def parse(text: str | bytes, what: object = "the model record") -> Any:
     """JSON, or a ModelError that says it is none, or that a key is there twice: readers differ in which they take."""
     try:
         return json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as e:
-        raise ModelError(f"the model record is not JSON: {e}"[:300]) from e
+        raise ModelError(f"{what} is not JSON: {e}"[:300]) from e
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

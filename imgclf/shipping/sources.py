@@ -104,7 +104,7 @@ def images_under(paths: Iterable[Path | str]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        if not path.exists():
+        if not os.path.exists(path):  # noqa: PTH110 - pathlib's raises for a name no file can have
             raise DataError(f"there is no file or folder {path}")
         found += (one for one in images_at(path) if isinstance(one, Path))
     return found
@@ -112,7 +112,7 @@ def images_under(paths: Iterable[Path | str]) -> list[Path]:
 
 def images_at(path: Path) -> Iterator[Path | Unreadable]:
     """A file itself; of a folder all images below it, in the order of their paths, one folder's names in memory."""
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - pathlib's raises for a name no file can have
         yield path
         return
     try:

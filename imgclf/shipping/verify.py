@@ -201,11 +201,13 @@ def read_sidecar(file: Path) -> dict[str, Any]:
     """What ``check`` found out about a file.
 
     Raises:
-        ModelError: if there is no sidecar, or it is no sidecar.
+        ModelError: if there is no file, no sidecar, or it is no sidecar.
     """
     path = sidecar(file)
+    if not file.exists():
+        raise ModelError(f"there is no file {file}")
     try:
-        facts = parse(path.read_text(encoding="utf-8"))
+        facts = parse(path.read_text(encoding="utf-8"), path)
     except OSError as e:
         raise ModelError(
             f"{file} has no {path.name} with golden images beside it ({e.strerror})",

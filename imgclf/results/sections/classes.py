@@ -5,7 +5,7 @@ from typing import Any
 
 from imgclf.results import html
 from imgclf.results.html import number
-from imgclf.results.metrics import wilson
+from imgclf.results.metrics import recall
 from imgclf.results.sections import pictures
 from imgclf.results.sections.content import Content
 from imgclf.results.tables import images, training_columns, worst_classes, worst_labels
@@ -29,10 +29,10 @@ def _classes(rows: Iterable[dict[str, Any]]) -> str:
     rows = list(rows)
     cells, more = [], training_columns(rows)
     for row in rows:
-        recall = wilson(round(row["recall"] * row["n"]), row["n"])
-        between = f"{recall.low:.2f}–{recall.high:.2f}"
-        share, precision, f1 = (number(row[key]) for key in ("recall", "precision", "f1"))
-        cells.append([row["class"], images(row), share, between, precision, f1, *(show(row) for show in more.values())])
+        share = recall(row)
+        between = f"{share.low:.2f}–{share.high:.2f}" if row["n"] else "–"
+        precision, f1 = (number(row[key]) for key in ("precision", "f1"))
+        cells.append([row["class"], images(row), number(share.value), between, precision, f1, *(show(row) for show in more.values())])
     names = ["class", "n", "recall", "95 % interval", "precision", "F1", *more]
     return html.table(names, cells, numeric=set(range(1, len(names))))
 

@@ -93,6 +93,13 @@ def test_nothing_is_right():
     assert "better model" in e.value.hint
 
 
+def test_no_rate_is_advised_that_cannot_be_asked_for():
+    probs, targets = np.tile([0.9, 0.1], (2000, 1)), np.array([0] + [1] * 1999)
+    with pytest.raises(GateError, match="lowest rate") as e:
+        abstention.enforce(abstention.choose_here(probs, targets, 0.1))
+    assert "better model" in e.value.hint
+
+
 def test_nothing_is_answered():
     found = abstention.judged(np.array([[0.6, 0.4]]), np.array([0]), 0.1, 0.9)
     assert np.isnan(found.error.value)

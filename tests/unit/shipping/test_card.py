@@ -78,6 +78,19 @@ def test_a_thousand_classes_stay_a_page():
     assert len(text.splitlines()) < 120 and "970 more" in text and "970 others" in text
 
 
+def test_classes_nothing_is_known_of_are_not_the_worst():
+    classes = tuple(f"class {i:02d}" for i in range(80))
+    targets = np.repeat(np.arange(40, 80), 2)
+    logits = np.eye(80, dtype=np.float32)[np.where(targets == 70, 71, targets)]
+    found = evaluate(Predictions(tuple(map(str, range(80))), logits, targets, classes, 1.0)).to_dict()
+    rows = [line for line in card.text(record(classes=classes), found, None).splitlines() if line.startswith("| class")]
+    assert rows[1].startswith("| class 70 | – | 2 | 0% (")
+    assert not any("–" in row.split("|")[4] for row in rows)
+    text = card.text(record(classes=classes), found, None)
+    assert "The 10 others are found at least as often." in text
+    assert "40 more have no validation image: nothing is known of them." in text
+
+
 @pytest.mark.parametrize(
     ("root", "name"),
     [

@@ -97,6 +97,14 @@ def test_a_list_on_stdin_is_read_line_by_line(folder):
         Sources(("-", "-"))
 
 
+def test_a_name_that_no_file_can_have_does_not_stop_the_others(folder):
+    long = "x" * 5000 + ".png"
+    found = list(Sources(("-",), io.BytesIO(f"{long}\nphotos/b.png\n".encode())))
+    assert [str(source) for source in found] == [long, "photos/b.png"]
+    with pytest.raises(DataError, match="no file or folder xxx"):
+        images_under([long])
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names that are not text")
 def test_names_that_are_not_text(folder):
     name = b"photos/\xff.png"

@@ -151,6 +151,19 @@ def test_a_missing_sidecar_says_how_to_make_one(exported):
     assert "imgclf export" in caught.value.hint
 
 
+def test_a_file_that_is_not_there_is_not_one_without_a_sidecar(tmp_path):
+    with pytest.raises(ModelError, match=r"there is no file .*model\.onnx$"):
+        verify.verify_golden(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1, 2", b"\xff\xfe", b'{"format": "onnx", "format": "onnx"}'])
+def test_a_sidecar_that_is_no_json_is_named(exported, content):
+    verify.sidecar(exported).write_bytes(content)
+    with pytest.raises(ModelError) as caught:
+        verify.verify_golden(exported)
+    assert str(verify.sidecar(exported)) in caught.value.message and "model record" not in caught.value.message
+
+
 @pytest.mark.parametrize(
     "change",
     [
