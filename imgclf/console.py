@@ -81,8 +81,7 @@ class Terminal:
     def result(self, data: Any, human: RenderableType | None = None) -> None:
         """The command's result: one JSON document, or ``human`` for people."""
         if self.json_mode:
-            utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-            sys.stdout.write(json.dumps(finite(data), ensure_ascii=not utf8) + "\n")
+            sys.stdout.write(to_json(data) + "\n")
         elif human is not None:
             self.out.print(Text(human) if isinstance(human, str) else human)
 
@@ -180,6 +179,12 @@ def finite(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return [finite(v) for v in data]
     return str(data) if isinstance(data, Path) else data
+
+
+def to_json(data: Any) -> str:
+    """One line of JSON for stdout; in ASCII where that is not UTF-8, whose stand-ins for letters are no JSON."""
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(finite(data), ensure_ascii=not utf8)
 
 
 class _Log(logging.FileHandler):

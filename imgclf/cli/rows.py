@@ -1,14 +1,13 @@
 """Answers on stdout as a table, CSV, JSON lines or one JSON document, one after another in constant memory."""
 
 import csv
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from imgclf.console import Terminal, finite, table
+from imgclf.console import Terminal, table, to_json
 
 if TYPE_CHECKING:
     from imgclf.shipping.inference import Predictor
@@ -34,19 +33,17 @@ def write(predictor: "Predictor", rows: Iterable[Row], form: str, terminal: Term
 
 def _lines(predictor: "Predictor", rows: Iterable[Row], terminal: Terminal) -> None:
     for row in rows:
-        sys.stdout.write(json.dumps(finite(row), ensure_ascii=False) + "\n")
+        sys.stdout.write(to_json(row) + "\n")
         sys.stdout.flush()
 
 
 def _document(predictor: "Predictor", rows: Iterable[Row], terminal: Terminal) -> None:
-    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     # Not to stdout at once: what goes wrong on the way is to be the only document there.
     with SpooledTemporaryFile(IN_MEMORY, "w+", encoding="utf-8", errors="surrogatepass", newline="") as spool:
         for i, row in enumerate(rows):
-            spool.write((", " if i else "") + json.dumps(finite(row), ensure_ascii=not utf8))
+            spool.write((", " if i else "") + to_json(row))
         spool.seek(0)
-        name = json.dumps(predictor.name, ensure_ascii=not utf8)
-        sys.stdout.write(f'{{"model": {name}, "predictions": [')
+        sys.stdout.write(f'{{"model": {to_json(predictor.name)}, "predictions": [')
         while part := spool.read(1 << 16):
             sys.stdout.write(part)
         sys.stdout.write("]}\n")

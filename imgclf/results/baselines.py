@@ -82,6 +82,11 @@ def majority(targets: np.ndarray, truth: np.ndarray, classes: tuple[str, ...]) -
     }  # fmt: skip
 
 
+def always(common: dict[str, Any]) -> str:
+    """The answer that ``majority`` gives, in words."""
+    return f"always '{common['label'] if 'label' in common else ', '.join(common['labels']) or 'no label'}'"
+
+
 def probes(frozen: Frozen, right: np.ndarray, trained: bool) -> dict[str, Any]:
     """What the probes reach on the images judged, and the model beside the first of them.
 
@@ -105,7 +110,7 @@ def probes(frozen: Frozen, right: np.ndarray, trained: bool) -> dict[str, Any]:
     for name, (scores, settings) in answers.items():
         found[name] = {**_judged(scores, frozen), **settings}
     first = next(iter(answers))
-    found["paired"] = paired(NAMES[first], right, correct(answers[first][0], frozen), trained)
+    found["paired"] = paired(NAMES[first], right, metrics.right(answers[first][0], frozen.truth), trained)
     return found
 
 
@@ -131,17 +136,8 @@ def paired(name: str, model: np.ndarray, probe: np.ndarray, trained: bool) -> di
     }  # fmt: skip
 
 
-def correct(scores: np.ndarray, frozen: Frozen) -> np.ndarray:
-    """Which images (M,) bool the scores (M, C) have right; with several labels an image all of them, at 0.5."""
-    if frozen.multi:
-        every: np.ndarray = ((scores >= 0.5) == (frozen.truth > 0)).all(1)
-        return every
-    best: np.ndarray = scores.argmax(1) == frozen.truth
-    return best
-
-
 def _judged(scores: np.ndarray, frozen: Frozen) -> dict[str, Any]:
-    right = correct(scores, frozen)
+    right = metrics.right(scores, frozen.truth)
     found: dict[str, Any] = {"accuracy": metrics.wilson(int(right.sum()), len(right)).to_dict()}
     return {**found, "mAP": _mean_ap(scores, frozen.truth)} if frozen.multi else found
 
@@ -189,7 +185,7 @@ def choose_strength(frozen: Frozen) -> float:
                 frozen.train[rest], frozen.targets[rest], frozen.train[here], frozen.targets[here],
                 frozen.classes, frozen.body, frozen.of,
             )  # fmt: skip
-            count += int((~correct(logistic(held, strength), held)).sum())
+            count += int((~metrics.right(logistic(held, strength), held.truth)).sum())
         wrong.append(count)
     return STRENGTHS[int(np.argmin(wrong))]
 

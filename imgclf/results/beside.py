@@ -3,7 +3,7 @@
 from typing import Any
 
 from imgclf.results import unlike
-from imgclf.results.baselines import NAMES
+from imgclf.results.baselines import NAMES, always
 
 
 def baselines(found: dict[str, Any] | None) -> list[str]:
@@ -11,8 +11,7 @@ def baselines(found: dict[str, Any] | None) -> list[str]:
     if found is None:
         return []
     common = found["majority"]
-    what = common["label"] if "label" in common else ", ".join(common["labels"]) or "no label"
-    lines = [f"baseline: always '{what}' {_share(common)}"]
+    lines = [f"baseline: {always(common)} {_share(common)}"]
     probe = found["probe"]
     if probe is None:
         return [*lines, f"no frozen-feature probe: {found['why']}"]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from imgclf.console import some
+from imgclf.results.thresholds import decide
 
 FEW_IMAGES = 30  # below, an interval is too wide to say much
 FEW_OF_CLASS = 10  # below, the figures of one class say next to nothing: one image more or less is a tenth
@@ -50,9 +51,19 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(share, low, high, n)
 
 
+def right(probs: np.ndarray, targets: np.ndarray, at: Sequence[float] | None = None) -> np.ndarray:
+    """Which images (N,) bool are answered rightly; with several labels an image, targets (N, C), all of its labels.
+
+    Args:
+        at: With several labels: C thresholds; None: 0.5 each.
+    """
+    found: np.ndarray = probs.argmax(1) == targets if targets.ndim == 1 else (decide(probs, at) == (targets > 0)).all(1)
+    return found
+
+
 def accuracy(probs: np.ndarray, targets: np.ndarray) -> Interval:
     """The share of images whose most probable class is the right one."""
-    return wilson(int((probs.argmax(1) == targets).sum()), len(targets))
+    return wilson(int(right(probs, targets).sum()), len(targets))
 
 
 def top_k_accuracy(probs: np.ndarray, targets: np.ndarray, k: int = 5) -> Interval:
@@ -79,24 +90,17 @@ def recall(row: dict[str, Any]) -> Interval:
     return wilson(round(row["recall"] * row["n"]), row["n"])
 
 
-def macro_f1(probs: np.ndarray, targets: np.ndarray) -> float:
-    """The mean F1 over the classes that occur in these targets or predictions, each counting the same."""
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(targets, probs.argmax(1), average="macro", zero_division=0))
-
-
 def macro_f1_interval(probs: np.ndarray, targets: np.ndarray) -> Interval:
-    """The macro F1 with its bootstrap interval."""
+    """The mean F1 over the classes that occur in these targets or predictions, with its bootstrap interval."""
     answered = probs.argmax(1)
-    right, c = answered == targets, probs.shape[1]
+    hit, c = answered == targets, probs.shape[1]
 
     def of_weighted(images: np.ndarray) -> float:
         there, given = (np.bincount(of, images, c) for of in (targets, answered))
-        return mean_f1(np.bincount(targets[right], images[right], c), there + given)
+        return mean_f1(np.bincount(targets[hit], images[hit], c), there + given)
 
     low, high = bootstrap(of_weighted, len(targets))
-    return Interval(macro_f1(probs, targets), low, high, len(targets))
+    return Interval(of_weighted(np.ones(len(targets))), low, high, len(targets))
 
 
 def mean_f1(tp: np.ndarray, there_and_given: np.ndarray) -> float:

@@ -4,13 +4,16 @@
 means never giving it. The threshold with the highest F1 weighs what is missed against what is given wrongly.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 DEFAULT = 0.5
 
 
-def decide(probs: np.ndarray, thresholds: tuple[float, ...] | None = None) -> np.ndarray:
+def decide(probs: np.ndarray, thresholds: Sequence[float] | None = None) -> np.ndarray:
     """Which labels are given, (N, C) bool: those whose probability reaches the threshold. None: 0.5 each."""
+    # In float64: a threshold rounded up would lose the very image it was tuned on.
     at = np.full(probs.shape[1], DEFAULT) if thresholds is None else np.array(thresholds, dtype=np.float64)
     given: np.ndarray = probs.astype(np.float64) >= at
     return given
@@ -33,7 +36,7 @@ def tune(
     usable = np.isfinite(probs).all(1)
     probs, targets = probs[usable].astype(np.float64), targets[usable] > 0
     return tuple(
-        _best(column, there) if least_positives <= there.sum() < len(there) and there.any() else fallback
+        _best(column, there) if max(least_positives, 1) <= there.sum() < len(there) else fallback
         for column, there in zip(probs.T, targets.T, strict=True)
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from imgclf.cores import cores
-from imgclf.results import metrics, thresholds
+from imgclf.results import metrics
 
 BATCHES = (1, 32)
 MOST_RUNS = 7
@@ -29,7 +29,7 @@ def accuracy(
         ``{"model": {"value", "low", "high", "n"}, "export": …, "difference", "lost", "gained"}``: how many images were
         right before and are wrong now, and the other way round.
     """
-    before, after = (_right(probs, targets, at) for probs in (expected, found))
+    before, after = (metrics.right(probs, targets, at) for probs in (expected, found))
     shares = [metrics.wilson(int(right.sum()), len(right)) for right in (before, after)]
     return {
         "model": shares[0].to_dict(),
@@ -38,12 +38,6 @@ def accuracy(
         "lost": int((before & ~after).sum()),
         "gained": int((after & ~before).sum()),
     }
-
-
-def _right(probs: np.ndarray, targets: np.ndarray, at: Sequence[float] | None) -> np.ndarray:
-    if at is None:
-        return np.asarray(probs.argmax(axis=1) == targets)
-    return np.asarray((thresholds.decide(probs, tuple(at)) == (targets > 0)).all(axis=1))
 
 
 def latency(run: Callable[[np.ndarray], np.ndarray], side: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from imgclf.data.samples import Task
 from imgclf.results.calibration import sigmoid, softmax
+from imgclf.results.thresholds import decide
 
 UNKNOWN = "unknown"  # the label of an answer that is withheld
 LEAST_PROB = 1e-30  # the smallest probability a logarithm is taken of
@@ -92,8 +93,8 @@ def answer(
     highest = float(probs.max())
     if thresholds is None:
         return Prediction(path, classes[int(probs.argmax())], highest, probs, logits)
-    least = np.array(thresholds)  # float64: rounding one up would lose the very image it was tuned on
-    labels = tuple(classes[i] for i in np.argsort(-probs, kind="stable") if probs[i] >= least[i])
+    given = decide(probs[None], thresholds)[0]
+    labels = tuple(classes[i] for i in np.argsort(-probs, kind="stable") if given[i])
     return Prediction(path, None, highest, probs, logits, labels=labels)
 
 

@@ -13,11 +13,11 @@ from imgclf import __version__
 from imgclf.data.images import Preprocess, ResizeRule
 from imgclf.data.samples import Task
 from imgclf.errors import ModelError
+from imgclf.results.thresholds import DEFAULT
 
 SCHEMA = 1
 MAX_SIDE = 8192  # pixels
 MAX_CLASSES = 1 << 20
-DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def check_task(task: Any, thresholds: Any, n_classes: int) -> tuple[float, ...] 
     if task not in get_args(Task):
         raise ModelError(f"the model's task is {task!r:.80}, not one of {', '.join(get_args(Task))}")
     if thresholds is None:
-        return (DEFAULT_THRESHOLD,) * n_classes if task == "multi" else None
+        return (DEFAULT,) * n_classes if task == "multi" else None
     if task == "single":
         raise ModelError("a model for one label an image has no thresholds: the most probable class is its answer")
     values = _as_tuple(thresholds)

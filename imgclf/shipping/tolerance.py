@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from imgclf.results.thresholds import decide
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -88,6 +90,5 @@ def _same_answer(
         rows = np.arange(len(expected))
         lost = expected.max(axis=1) - expected[rows, found.argmax(axis=1)]  # 0 where the best class is the same
         return np.asarray(lost <= near)
-    least = np.asarray(thresholds)
-    same = (expected >= least) == (found >= least)
-    return np.asarray((same | (np.abs(expected - least) <= near)).all(axis=1))
+    same = decide(expected, thresholds) == decide(found, thresholds)
+    return np.asarray((same | (np.abs(expected - np.asarray(thresholds)) <= near)).all(axis=1))

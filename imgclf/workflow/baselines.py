@@ -8,7 +8,7 @@ import numpy as np
 
 from imgclf.console import Terminal
 from imgclf.data.samples import Sample
-from imgclf.results import baselines, learning_curve, thresholds
+from imgclf.results import baselines, learning_curve, metrics
 from imgclf.results.baselines import Frozen
 from imgclf.results.evaluate import Predictions
 from imgclf.schema import Config
@@ -47,20 +47,11 @@ def judge(
         why = "the run was interrupted"
         return {"baselines": {**found, "why": why}, "learning_curve": {**nothing, "why": why}}
     terminal.note(f"baselines: classifiers on the frozen features of {len(known.train):,} images (train.baselines)")
-    found["probe"] = baselines.probes(known, _right(predictions), _body_was_trained(fitted))
+    right = metrics.right(predictions.probs, predictions.targets, predictions.thresholds)
+    found["probe"] = baselines.probes(known, right, _body_was_trained(fitted))
     curve = learning_curve.curve(known, found["probe"].get("logistic_regression", {}).get("C"))
     found["probe"]["seconds"] = round(time.perf_counter() - started, 2)
     return {"baselines": found, "learning_curve": curve}
-
-
-def _right(predictions: Predictions) -> np.ndarray:
-    """Which images (N,) bool the model has right; with several labels an image all of them."""
-    probs, targets = predictions.probs, predictions.targets
-    if predictions.task == "multi":
-        every: np.ndarray = (thresholds.decide(probs, predictions.thresholds) == (targets > 0)).all(1)
-        return every
-    best: np.ndarray = probs.argmax(1) == targets
-    return best
 
 
 def _body_was_trained(fitted: Fitted) -> bool:

@@ -23,7 +23,6 @@ def find_lr(
         unfrozen: Train the frozen phase first, then look for the rate with all layers training.
         trust: Whether the code that a custom head names may run.
     """
-    from imgclf.results import plots
     from imgclf.training import network
     from imgclf.workflow import rates, session
 
@@ -34,6 +33,5 @@ def find_lr(
     s.announce()
     found = rates.after_first(s) if unfrozen or s.probe else s.find_lr()
     if plot is not None:
-        known = {k: v for k, v in found.suggestions.items() if v is not None}
-        plots.lr_find_plot(found.lrs, found.losses, known, found.chosen, plot)
+        rates.draw(found, plot)
     return {**rates.finder_data(found), "plot": str(plot) if plot else None}

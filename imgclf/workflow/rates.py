@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from imgclf import ranks, runs
@@ -82,14 +83,19 @@ def after_first(s: Session) -> Found:
 
 def keep(run: Run | None, name: str, found: Found, data: str, picture: str) -> None:
     """Write a sweep and its result into the run folder."""
-    from imgclf.results import plots
-
     if run is None or not ranks.is_first():
         return
     record(run, name, {"value": found.chosen, "reason": found.reason, "suggestions": found.suggestions})
     runs.write_json(run.file(data), finder_data(found))
-    known = {k: v for k, v in found.suggestions.items() if v is not None}
-    plots.lr_find_plot(found.lrs, found.losses, known, found.chosen, run.file(picture))
+    draw(found, run.file(picture))
+
+
+def draw(found: Found, path: Path) -> None:
+    """A sweep as a picture."""
+    from imgclf.results import plots
+
+    known = {name: rate for name, rate in found.suggestions.items() if rate is not None}
+    plots.lr_find_plot(found.lrs, found.losses, known, found.chosen, path)
 
 
 def record(run: Run | None, name: str, facts: dict[str, Any]) -> None:

@@ -107,6 +107,19 @@ def test_a_long_json_document_is_the_same_from_the_disk(work, monkeypatch):
     assert len(json.loads(whole)["predictions"]) == 3
 
 
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_json_is_json_where_the_terminal_knows_only_ascii(form, monkeypatch):
+    from imgclf.cli import rows
+    from imgclf.console import Terminal
+
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii", errors="backslashreplace"))
+    rows.write(colours(), [{"path": "Löwe 🦁.jpg"}], form, Terminal())
+    sys.stdout.flush()
+    found = json.loads(raw.getvalue())
+    assert (found["predictions"][0] if form == "json" else found) == {"path": "Löwe 🦁.jpg"}
+
+
 def test_answers_come_before_the_last_image_is_named(work):
     """However many there are: never more than two batches are ahead."""
     taken = 0

@@ -109,9 +109,10 @@ def test_progress_writes_nothing_to_a_pipe(capsys):
 def test_json_can_be_written_where_the_terminal_knows_only_ascii(monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
-    Terminal(json_mode=True).result({"path": "Löwe"})
+    sys.stdout.reconfigure(errors="backslashreplace")  # as the command line sets it, for people
+    Terminal(json_mode=True).result({"path": "Löwe 🦁"})
     sys.stdout.flush()
-    assert json.loads(raw.getvalue()) == {"path": "Löwe"}
+    assert json.loads(raw.getvalue()) == {"path": "Löwe 🦁"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from imgclf.results import html
-from imgclf.results.baselines import NAMES
+from imgclf.results.baselines import NAMES, always
 from imgclf.results.html import number
 from imgclf.results.sections import pictures
 from imgclf.results.sections.content import Content
@@ -23,8 +23,7 @@ def section(content: Content) -> str:
         if probe and key in probe:
             rows.append([f"{name} on frozen features", *_cells(probe[key])])
     common = found["majority"]
-    always = common["label"] if "label" in common else ", ".join(common["labels"]) or "no label"
-    rows.append([f"always '{always}'", *_cells(common)])
+    rows.append([always(common), *_cells(common)])
     columns = ["model", "all labels right" if content.several else "accuracy", "95 % interval", "n"]
     if content.several:
         columns.append("mAP")
