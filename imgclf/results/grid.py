@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imgclf.runs import atomic_write
+from imgclf.results.lettering import short
+from imgclf.results.plots import figure_of, save_figure
 
 INCHES = 2.2  # the side of one image
 
@@ -17,14 +18,13 @@ def grid_plot(images: Sequence[Any], titles: Sequence[str], path: Path, columns:
         titles: One above each image.
         columns: None: as square as it gets.
     """
-    from matplotlib.figure import Figure
-
     columns = columns or max(1, round(len(images) ** 0.5))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(INCHES * columns, (INCHES + 0.3) * rows), layout="constrained")
-    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
-        axes = figure.add_subplot(rows, columns, i + 1, xticks=(), yticks=())  # laying out ticks takes half the time
-        axes.imshow(image)
-        axes.set_title(title[:24].replace("$", r"\$"), fontsize=9)
+    figure, panels = figure_of(INCHES * columns, (INCHES + 0.3) * rows, rows, columns)
+    for axes in panels:
+        axes.set(xticks=(), yticks=())  # laying out ticks takes half the time
         axes.set_axis_off()
-    return atomic_write(path, lambda p: figure.savefig(p, dpi=110))
+    for axes, image, title in zip(panels, images, titles, strict=False):
+        axes.imshow(image)
+        axes.set_title(short(title), fontsize=9)
+    return save_figure(figure, path)

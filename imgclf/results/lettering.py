@@ -9,7 +9,12 @@ NONE = "(no label)"
 def plain(text: str) -> str:
     """Any name as Matplotlib draws it literally: no formulas between dollars, no control characters."""
     printable = "".join(c if c.isprintable() else "�" for c in text)
-    return printable.replace("$", r"\$").removeprefix("_") or " "
+    return printable.replace("$", r"\$") or " "
+
+
+def legend(text: str) -> str:
+    """Any name as a legend shows it: Matplotlib leaves out those that begin with an underscore."""
+    return plain(text.lstrip("_"))
 
 
 def short(text: str, most: int = 24) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from imgclf.console import logger
 from imgclf.data.images import decode
-from imgclf.results.lettering import label_and_pred, plain, short
+from imgclf.results.lettering import label_and_pred, legend, short
 from imgclf.results.sparkplot import finite_points, shown_range
 from imgclf.runs import atomic_write
 
@@ -60,7 +60,7 @@ def lr_find_plot(
     for (name, lr), colour, marker in zip(suggestions.items(), CYCLE * 9, "osD^v" * 9, strict=False):
         if lr > 0:
             at = min(float(np.interp(np.log10(lr), x, y)), high)
-            axes.plot([lr], [at], marker, color=colour, markersize=8, label=f"{plain(name)} {lr:.1e}")
+            axes.plot([lr], [at], marker, color=colour, markersize=8, label=f"{legend(name)} {lr:.1e}")
     if chosen is not None and chosen > 0:
         axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1, label=f"chosen {chosen:.1e}")
     if axes.get_legend_handles_labels()[0]:
@@ -246,7 +246,7 @@ def _lines(axes: "Axes", rows: list[dict[str, Any]], colours: Mapping[str, str])
 
     for column, colour in colours.items():
         values = [_number(row.get(column)) for row in rows]
-        axes.plot(range(1, len(rows) + 1), values, "o-", color=colour, markersize=3.5, label=plain(column))
+        axes.plot(range(1, len(rows) + 1), values, "o-", color=colour, markersize=3.5, label=legend(column))
     for i, row in enumerate(rows):
         if i and row.get("phase") != rows[i - 1].get("phase"):
             axes.axvline(i + 0.5, color=GREY, linestyle=":", linewidth=1)

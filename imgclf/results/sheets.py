@@ -5,7 +5,8 @@ from typing import Any
 
 from imgclf.data.images import decode
 from imgclf.data.samples import Samples
-from imgclf.runs import atomic_write
+from imgclf.results.lettering import plain
+from imgclf.results.plots import figure_of, save_figure
 
 ROWS = 24  # groups on a sheet
 COLUMNS = 5  # pictures of a group
@@ -52,20 +53,20 @@ def _shown(n: int, most: int) -> str:
 
 
 def _sheet(title: str, groups: list[Group], text: dict[str, str], root: Path, path: Path) -> Path:
-    from matplotlib.figure import Figure
-
     columns = min(COLUMNS, max(len(group) for group in groups))
     width = max(INCHES * columns, INCHES * 2)
-    figure = Figure(figsize=(width, (INCHES + 0.6) * len(groups) + 0.5), layout="constrained")
+    figure, panels = figure_of(width, (INCHES + 0.6) * len(groups) + 0.5, len(groups), columns)
     figure.suptitle(title, fontsize=11)
+    for axes in panels:
+        axes.set(xticks=(), yticks=())
+        axes.set_axis_off()
     for row, group in enumerate(groups):
         for column, name in enumerate(group[:columns]):
-            axes = figure.add_subplot(len(groups), columns, row * columns + column + 1, xticks=(), yticks=())
-            axes.set_axis_off()
-            more = f"\n… and {len(group) - columns} more" * (column == columns - 1 and len(group) > columns)
-            axes.set_title(_plain(f"{text[name]}\n{_folded(name)}{more}"), fontsize=7)
+            axes = panels[row * columns + column]
+            more = [f"… and {len(group) - columns} more"] * (column == columns - 1 and len(group) > columns)
+            axes.set_title("\n".join(map(plain, [text[name], *_folded(name), *more])), fontsize=7)
             axes.imshow(_tile(root / name))
-    return atomic_write(path, lambda p: figure.savefig(p, dpi=100))
+    return save_figure(figure, path)
 
 
 def _tile(path: Path) -> Any:
@@ -74,11 +75,7 @@ def _tile(path: Path) -> Any:
     return picture
 
 
-def _folded(name: str) -> str:
+def _folded(name: str) -> list[str]:
     """A path in lines that fit under a picture, its end rather than its beginning."""
     shown = name if len(name) <= 2 * NAME_WIDTH else f"…{name[1 - 2 * NAME_WIDTH :]}"
-    return "\n".join(shown[i : i + NAME_WIDTH] for i in range(0, len(shown), NAME_WIDTH))
-
-
-def _plain(text: str) -> str:
-    return text.replace("$", r"\$")  # no mathematics in file names
+    return [shown[i : i + NAME_WIDTH] for i in range(0, len(shown), NAME_WIDTH)]

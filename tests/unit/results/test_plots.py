@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from imgclf.results import plots
-from imgclf.results.lettering import fitting
+from imgclf.results.grid import grid_plot
+from imgclf.results.lettering import fitting, legend, plain
 
 NAN = float("nan")
 
@@ -85,6 +86,14 @@ def test_names_can_hold_anything(tmp_path):
     names = ["$\\frac{1$", "漢字", "قطة 🐈", "_private", "line\nbreak\x00", "", "bad \udcff byte", "x" * 400]
     plots.confusion_plot(np.eye(8, dtype=int).tolist(), names, tmp_path / "c.png")
     assert max(inches(tmp_path / "c.png")) <= 9, "a long name is shortened"
+
+
+def test_names_are_drawn_as_they_are(tmp_path):
+    assert (plain("_background_"), legend("_f1"), plain("a$b\n")) == ("_background_", "f1", r"a\$b�")
+    names = ("猫 中文", "_a", "$x$ & $y", "line\nbreak", "", "a name far too long for the place above a picture")
+    images = [np.full((8, 8, 3), 40 * i, np.uint8) for i in range(len(names))]
+    grid_plot(images, names, tmp_path / "grid.png", columns=4)
+    inches(tmp_path / "grid.png")
 
 
 def test_reliability(tmp_path):

@@ -54,9 +54,9 @@ def test_a_folder_in_the_data_is_refused(planted, make_config):
 
 
 def test_a_long_path_keeps_its_end():
-    assert sheets._folded("a" * 200 + "/name.jpg").endswith("/name.jpg")
-    assert sheets._folded("a" * 200 + "/name.jpg").startswith("…")
-    assert sheets._folded("short.jpg") == "short.jpg"
+    first, *_, last = sheets._folded("a" * 200 + "/name.jpg")
+    assert (first[0], last[-9:]) == ("…", "/name.jpg")
+    assert sheets._folded("short.jpg") == ["short.jpg"]
 
 
 def test_only_so_many_groups_are_shown_and_the_rest_is_said():
