@@ -23,6 +23,7 @@ FORMATS: dict[str, Format] = {
     ".onnx": "onnx", ".xml": "openvino", ".pt2": "torch-export", ".pt": "torchscript",
 }  # fmt: skip
 NAMES = ("classes", "preprocess", "task", "thresholds", "abstention")  # what is asked of a file that cannot be listed
+CPU = "--device cpu, or use the run"
 OPENVINO_FACTS = "imgclf"  # where they are in its runtime information
 
 
@@ -62,7 +63,7 @@ def load(path: Path, device: str, trust: bool) -> Graph:
             "--trust, if you know where the file comes from; .onnx and .safetensors files need no trust",
         )
     if device not in ("auto", "cpu"):
-        raise UserError(f"{path} is used on the CPU, not on the device '{device}'", "--device cpu, or use the run")
+        raise UserError(f"{path} is used on the CPU, not on the device '{device}'", CPU)
     return _torch_export(path) if fmt == "torch-export" else _torchscript(path)
 
 
@@ -94,16 +95,26 @@ def _onnx_session(path: Path, device: str) -> Any:
         raise missing("an ONNX file", "onnxruntime", "onnx") from e
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: the result is ours to report
-    wanted = "CPUExecutionProvider" if device in ("auto", "cpu") else "CUDAExecutionProvider"
+    wanted, where = _provider(path, device)
     if wanted not in onnxruntime.get_available_providers():
         raise UserError(
             f"this onnxruntime cannot use the device '{device}'", "pip install onnxruntime-gpu, or --device cpu"
         )
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints that it tries a second time
-            return onnxruntime.InferenceSession(str(path), options, providers=[wanted])
+            return onnxruntime.InferenceSession(str(path), options, providers=[(wanted, where)])
     except Exception as e:  # its own exception classes share no base but Exception
         raise ModelError(f"{path} is not a whole ONNX file: {first_line(e)}") from e
+
+
+def _provider(path: Path, device: str) -> tuple[str, dict[str, str]]:
+    """What onnxruntime calls a device, and which of several it is."""
+    if device in ("auto", "cpu"):
+        return "CPUExecutionProvider", {}
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or not (number or "0").isdecimal():
+        raise UserError(f"{path} is used on the CPU or with CUDA, not on the device '{device}'", CPU)
+    return "CUDAExecutionProvider", {"device_id": number or "0"}
 
 
 def companion(path: Path) -> Path:
@@ -133,7 +144,7 @@ def _openvino(path: Path, device: str) -> Graph:
     except ImportError as e:
         raise missing("an OpenVINO file", "openvino", "openvino") from e
     if device not in ("auto", "cpu"):
-        raise UserError(f"{path} is used on the CPU, not on the device '{device}'", "--device cpu, or use the run")
+        raise UserError(f"{path} is used on the CPU, not on the device '{device}'", CPU)
     with _loading(path, "an OpenVINO file, with its .bin beside it,"):
         core = openvino.Core()
         model = core.read_model(str(path))
@@ -164,7 +175,8 @@ def _torch_export(path: Path) -> Graph:
     extra: dict[str, Any] = dict.fromkeys(NAMES, "")  # an empty one is not filled
     with _loading(path, "a torch.export archive"):
         module = torch.export.load(path, extra_files=extra).module()
-    return _torch_graph(path, module, extra)
+        facts = _texts(extra)
+    return _torch_graph(path, module, facts)
 
 
 def _torchscript(path: Path) -> Graph:
@@ -173,13 +185,16 @@ def _torchscript(path: Path) -> Graph:
     extra: dict[str, Any] = dict.fromkeys(NAMES, "")
     with _loading(path, "a TorchScript file"):
         module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
-    return _torch_graph(path, module, extra)
+        facts = _texts(extra)
+    return _torch_graph(path, module, facts)
 
 
-def _torch_graph(path: Path, module: Callable[[Any], Any], extra: dict[str, Any]) -> Graph:
+def _texts(extra: dict[str, Any]) -> dict[str, str]:
+    return {key: value.decode() if isinstance(value, bytes) else value for key, value in extra.items() if value}
+
+
+def _torch_graph(path: Path, module: Callable[[Any], Any], facts: dict[str, str]) -> Graph:
     import torch
-
-    facts = {key: value.decode() if isinstance(value, bytes) else value for key, value in extra.items() if value}
 
     def run(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -138,6 +138,37 @@ def test_files_of_others_are_refused(tmp_path):
     assert inference.load(fits, trust=True).format == "torchscript"
 
 
+def test_facts_that_are_no_text_are_refused(tmp_path):
+    file = tmp_path / "m.pt"
+    torch.jit.save(torch.jit.script(Mean()), str(file), _extra_files={"classes": b"\xff\xfe", "preprocess": b"{}"})
+    with pytest.raises(ModelError, match="is not a TorchScript file of imgclf"):
+        inference.load(file, trust=True)
+
+
+@pytest.mark.parametrize(
+    ("device", "provider"),
+    [
+        ("auto", ("CPUExecutionProvider", {})), ("cpu", ("CPUExecutionProvider", {})),
+        ("cuda", ("CUDAExecutionProvider", {"device_id": "0"})),
+        ("cuda:3", ("CUDAExecutionProvider", {"device_id": "3"})),
+    ],
+)  # fmt: skip
+def test_an_onnx_file_is_used_on_the_device_named(device, provider, monkeypatch, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    asked = []
+    monkeypatch.setattr(runtime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(runtime, "InferenceSession", lambda *_, providers: asked.append(providers))
+    graphs._onnx_session(tmp_path / "m.onnx", device)
+    assert asked == [[provider]]
+
+
+def test_a_device_onnxruntime_has_no_word_for(tmp_path):
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(UserError, match="on the CPU or with CUDA, not on the device 'mps'") as caught:
+        graphs._onnx_session(tmp_path / "m.onnx", "mps")
+    assert "onnxruntime-gpu" not in caught.value.hint
+
+
 def test_they_are_used_on_the_cpu(tmp_path):
     with pytest.raises(UserError, match="on the CPU, not on the device 'cuda'"):
         inference.load(script(tmp_path / "m.pt", Mean(), **FACTS), "cuda", trust=True)
