@@ -155,8 +155,13 @@ def nearest(frozen: Frozen, k: int = NEIGHBOURS) -> np.ndarray:
     found = NearestNeighbors(n_neighbors=min(k, len(frozen.train)), metric="cosine").fit(frozen.train)
     distances, places = found.kneighbors(frozen.judged)
     weights = np.maximum(1 - distances, 1e-6)
-    there = frozen.targets > 0 if frozen.multi else np.eye(len(frozen.classes))[frozen.targets]
-    votes: np.ndarray = np.einsum("mk,mkc->mc", weights / weights.sum(1, keepdims=True), there[places])
+    shares = weights / weights.sum(1, keepdims=True)
+    votes = np.zeros((len(frozen.judged), len(frozen.classes)))
+    for share, place in zip(shares.T, places.T, strict=True):  # all at once would be k times the memory
+        if frozen.multi:
+            votes += share[:, None] * (frozen.targets[place] > 0)
+        else:
+            votes[np.arange(len(votes)), frozen.targets[place]] += share
     return votes
 
 

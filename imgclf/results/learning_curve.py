@@ -10,12 +10,12 @@ import numpy as np
 
 from imgclf.results import baselines
 from imgclf.results.baselines import Frozen
+from imgclf.results.metrics import RESAMPLES
 
 FRACTIONS = (0.1, 0.25, 0.5, 0.75, 1.0)
 DRAWS, FEW_DRAWS = 8, 3  # random parts of each size; the second number where a fit takes seconds
 LONG_FIT = 5e7  # images x features x classes
 LEAST = 20  # training images
-RESAMPLES = 1000
 MATTERS = 0.2  # the share of the error that a fall would have to be to be worth more images
 FEW = 5  # judged images of a class, below which its gain is no matter for advice
 NAMED = 3  # classes named in the advice
@@ -146,7 +146,7 @@ def _doubled(points: dict[float, _Point], errors: dict[float, np.ndarray]) -> di
 
 def _per_class(frozen: Frozen, half: _Point, every: _Point, seed: int) -> list[dict[str, Any]]:
     """How much more of each class is right with all of the training images than with half of them."""
-    rng, rows = np.random.default_rng(seed), []
+    rng, rows, drawn = np.random.default_rng(seed), [], np.empty((RESAMPLES, 0))
     for i, name in enumerate(frozen.classes):
         if frozen.multi:
             before, after = half.right[:, :, i].mean(0), every.right[:, :, i].mean(0)
@@ -158,8 +158,9 @@ def _per_class(frozen: Frozen, half: _Point, every: _Point, seed: int) -> list[d
         if n == 0:
             continue
         gains = after - before
-        drawn = rng.multinomial(len(gains), np.full(len(gains), 1 / len(gains)), RESAMPLES) @ gains / len(gains)
-        low, high = np.quantile(drawn, [0.025, 0.975])
+        if drawn.shape[1] != len(gains):  # of several labels all are of the same images: to draw them anew takes long
+            drawn = rng.multinomial(len(gains), np.full(len(gains), 1 / len(gains)), RESAMPLES) / len(gains)
+        low, high = np.quantile(drawn @ gains, [0.025, 0.975])
         rows.append(
             {
                 "class": name,

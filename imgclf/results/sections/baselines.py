@@ -63,7 +63,8 @@ def more_images(content: Content) -> str:
         f"Of {len(found['per_class']):,} classes those that gained most from the second half of the training images; "
         "the interval of each is for itself alone."
     )
-    parts = [html.paragraph(found["advice"]), drawn, html.table(columns, rows, set(range(1, 7))), html.paragraph(note)]
+    parts = [html.paragraph(found["advice"]), drawn, html.table(columns, rows, set(range(1, 7)))]
+    parts += [html.paragraph(note)] if rows else []
     return html.section("Would more images help?", "\n".join(parts))
 
 

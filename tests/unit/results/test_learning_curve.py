@@ -115,6 +115,24 @@ def test_several_labels_count_decisions():
     assert made["points"][-1]["error"] < made["points"][0]["error"] < 0.5
 
 
+def test_of_many_labels_the_same_images_are_drawn_again_once(monkeypatch):
+    drawn, made = [], np.random.default_rng
+
+    class Counting:
+        def __init__(self, seed):
+            self.inner = made(seed)
+
+        def __getattr__(self, name):
+            drawn.append(name)
+            return getattr(self.inner, name)
+
+    f = several()
+    point = learning_curve._point(f, 1.0, 10.0, made(0))
+    monkeypatch.setattr(np.random, "default_rng", Counting)
+    assert len(learning_curve._per_class(f, point, point, 0)) > 1
+    assert drawn == ["multinomial"]
+
+
 @pytest.mark.parametrize(
     ("f", "why"),
     [(frozen(n=12), "fewer than 20 training images"), (frozen(targets=np.zeros(60, int)), "of one class")],
