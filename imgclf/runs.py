@@ -228,7 +228,7 @@ def find(reference: str | None, runs_dir: Path) -> Run:
     if reference is not None:
         for path in (Path(reference), runs_dir / reference):
             if (path / MANIFEST).is_file():
-                return Run(path)
+                return Run(path if path.name.strip(".") else path.resolve())  # of "." its name is its folder's
         names = [run.name for run in all_runs(runs_dir)]
         raise ModelError(
             f"no run '{reference}': neither a run folder nor a name under {runs_dir}.{did_you_mean(reference, names)}",

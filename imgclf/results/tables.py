@@ -14,7 +14,7 @@ from imgclf.results.abstention import Abstention, sentence
 from imgclf.results.crossfit import STILL, CrossFit
 from imgclf.results.evaluate import Evaluation
 from imgclf.results.lettering import NONE
-from imgclf.results.metrics import FEW_OF_CLASS, Interval
+from imgclf.results.metrics import FEW_OF_CLASS, Interval, recall
 from imgclf.results.multilabel import MultiEvaluation
 
 MOST_CLASSES, WORST = 20, 10
@@ -86,7 +86,7 @@ def _classes(rows: list[dict[str, Any]]) -> RenderableType:
     title = "Classes"
     if len(rows) > MOST_CLASSES:
         rows, title = worst_classes(rows, WORST)
-    figures = [[f"{row[key]:.3f}" for key in ("precision", "recall", "f1")] for row in rows]
+    figures = [[f"{row['precision']:.3f}", _figure(recall(row).value), f"{row['f1']:.3f}"] for row in rows]
     more = training_columns(rows)
     cells = [
         [row["class"], images(row), *cells, *(show(row) for show in more.values())]

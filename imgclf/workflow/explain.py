@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imgclf import runs
+from imgclf import disk, runs
 from imgclf.console import Terminal
 from imgclf.data.location import keep_outside
 from imgclf.errors import DataError, ModelError, UserError, did_you_mean
@@ -69,6 +69,7 @@ def explain(
     Raises:
         ModelError: for a model without activations, as ONNX files are.
         DataError, UserError: for images that are not there, labels the model does not know, ``out`` among the data.
+        RunError: if ``out`` cannot be written to.
     """
     terminal = terminal or Terminal(quiet=True)
     if bool(images) == (top_losses is not None):
@@ -95,7 +96,8 @@ def explain(
     except OSError as e:
         raise UserError(f"the pictures cannot be written to {out}: {e.strerror}", "name a folder: --out") from e
     names = _file_names([a.path for a in asked], ranked=top_losses is not None)
-    found = list(_explained(predictor, asked, [out / name for name in names], terminal))
+    with disk.explained(out):
+        found = list(_explained(predictor, asked, [out / name for name in names], terminal))
     if any(isinstance(one, Explanation) and not one.heatmaps for one in found):
         terminal.warn("no heat maps: this architecture's features are of the image as a whole, without places")
     return found
@@ -183,8 +185,9 @@ def _file_names(paths: Sequence[Path], ranked: bool) -> list[str]:
     stems = [path.stem[:LONGEST_NAME] for path in paths]
     if ranked:
         return [f"{i:02d}-{stem}.png" for i, stem in enumerate(stems, 1)]
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}  # by what they are to a file system that takes large letters for small ones
     for stem in stems:
         names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(paths) + 2))
-        found[next(name for name in names if name not in found)] = None
-    return [f"{name}.png" for name in found]
+        name = next(name for name in names if name.casefold() not in found)
+        found[name.casefold()] = name
+    return [f"{name}.png" for name in found.values()]

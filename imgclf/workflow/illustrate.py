@@ -8,6 +8,7 @@ import numpy as np
 
 from imgclf.console import Terminal
 from imgclf.data import survey
+from imgclf.data.inspection import UNREADABLE
 from imgclf.data.samples import Sample
 from imgclf.results import slices as sliced
 from imgclf.results import thumbnails
@@ -64,7 +65,7 @@ def _views(predictor: Predictor | None, path: Path, row: dict[str, Any]) -> list
 
     try:
         image = predictor.preprocess.load(path)
-    except (OSError, ValueError, SyntaxError, MemoryError):  # gone or damaged since: the table has its row
+    except UNREADABLE:  # gone or damaged since: the table has its row
         return []
     wanted = [name for name in _wanted(row) if name in predictor.classes]
     # No label and none given: there is no class to ask about.

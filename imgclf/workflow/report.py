@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from imgclf import runs
+from imgclf import disk, runs
 from imgclf.console import Terminal
 from imgclf.data import changes, split
 from imgclf.errors import ModelError
@@ -46,8 +46,11 @@ def report(
 
     Raises:
         ModelError: if there is no such run.
+        RunError: if its folder cannot be written to.
     """
-    return write(runs.find(reference, runs_dir), device, trust, terminal or Terminal(quiet=True))
+    run = runs.find(reference, runs_dir)
+    with disk.explained(run.path):
+        return write(run, device, trust, terminal or Terminal(quiet=True))
 
 
 def write(run: Run, device: str, trust: bool, terminal: Terminal, status: str | None = None) -> Path:
@@ -155,7 +158,7 @@ def _plots(run: Run) -> list[Path]:
 
 def _warnings(manifest: Mapping[str, Any]) -> list[str]:
     """What is wrong with the run, or with its data, that the figures do not show."""
-    status, checks = manifest["status"], manifest.get("checks", {})
+    status, checks = manifest["status"], manifest.get("checks") or {}
     found = {"finished": [], "interrupted": [INTERRUPTED]}.get(status, [UNFINISHED.format(status)])
     return [*found, *(text.format(checks[kind]) for kind, text in IN_THE_DATA.items() if checks.get(kind))]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from imgclf import runs
+from imgclf import disk, runs
 from imgclf.config import load
 from imgclf.console import Terminal
 from imgclf.data import corrections, split
@@ -69,6 +69,7 @@ def review(
     Raises:
         ModelError: if there is no such run, it has no model, or its pretrained weights cannot be had.
         DataError: if its images are gone, or too few to be judged by each other.
+        RunError: if its folder cannot be written to.
     """
     terminal = terminal or Terminal(quiet=True)
     run = runs.find(reference, runs_dir)
@@ -80,26 +81,26 @@ def review(
     kept, probs, how = _judged(cfg, predictor, root, samples, device, terminal)
     targets = evaluate.targets(predictor, kept)
     found = ranked([s.path for s in kept], [str(s.split) for s in kept], targets, probs, predictor.classes)[:limit]
-    page = write_review(
-        run.file(runs.REVIEW),
-        title=f"Labels of {root.name} to look at",
-        about=f"The {len(found)} of {len(kept):,} training and validation images whose label is least likely. "
-        + {"held_out": HELD_OUT, "loss": BY_LOSS}[how],
-        suspects=[(suspect, thumbnail(root / suspect.path, SIDE)) for suspect in found],
-        classes=predictor.classes,
-        several=predictor.task == "multi",
-        earlier=earlier(cfg),
-        command=shlex.join(
-            [
-                "imgclf",
-                "train",
-                "-c",
-                str(run.file(runs.CONFIG).absolute()),
-                "--set",
-                "data.corrections=corrections.csv",
-            ]
-        ),
-    )
+    again = [
+        "imgclf",
+        "train",
+        "-c",
+        str(run.file(runs.CONFIG).absolute()),
+        "--set",
+        "data.corrections=corrections.csv",
+    ]
+    with disk.explained(run.path):
+        page = write_review(
+            run.file(runs.REVIEW),
+            title=f"Labels of {root.name} to look at",
+            about=f"The {len(found)} of {len(kept):,} training and validation images whose label is least likely. "
+            + {"held_out": HELD_OUT, "loss": BY_LOSS}[how],
+            suspects=[(suspect, thumbnail(root / suspect.path, SIDE)) for suspect in found],
+            classes=predictor.classes,
+            several=predictor.task == "multi",
+            earlier=earlier(cfg),
+            command=shlex.join(again),
+        )
     return Reviewed(page, found, len(kept), how)
 
 

@@ -1,5 +1,6 @@
 """`imgclf report`: a run's page again, from its folder alone."""
 
+import errno
 import json
 import re
 import shutil
@@ -112,6 +113,19 @@ def test_the_configuration_is_compared_with_the_run_before(here, tmp_path):
     text = page(second.path)
     assert "Changed since mine" in text
     assert re.search("seed.*42.*7", text)
+
+
+@pytest.mark.parametrize("command", [("report",), ("report", "--review"), ("explain", "--top-losses", "1")])
+def test_a_folder_that_cannot_be_written_to_is_told(here, tmp_path, monkeypatch, command):
+    shutil.copytree(here / "runs", tmp_path / "runs")
+
+    def refuse(dir, **_):  # noqa: A002 - as tempfile calls it
+        raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/.new")
+
+    monkeypatch.setattr(runs.tempfile, "mkstemp", refuse)
+    done = run_here(command[0], "mine", *command[1:], cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "the disk cannot be written to" in done.stderr and "Permission denied" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])

@@ -172,6 +172,15 @@ def test_a_run_is_found_by_folder_and_by_name(tmp_path, make_run):
     assert runs.find("mine", tmp_path / "runs") == run
 
 
+def test_the_folder_one_is_in_has_its_own_name(tmp_path, make_run, monkeypatch):
+    path = make_run("here").path
+    (path / "plots").mkdir()
+    for folder, reference in ((path, "."), (path / "plots", "..")):
+        monkeypatch.chdir(folder)
+        found = runs.find(reference, tmp_path)
+        assert (found.name, found.path.parent.resolve()) == ("here", path.parent.resolve())
+
+
 def test_without_a_reference_the_run_that_finished_last_is_found(tmp_path, make_run):
     make_run("z", finished="2026-01-01T00:00:00")
     newest = make_run("a", finished="2026-01-03T00:00:00")

@@ -32,7 +32,17 @@ def _classes(rows: Iterable[dict[str, Any]]) -> str:
         share = recall(row)
         between = f"{share.low:.2f}–{share.high:.2f}" if row["n"] else "–"
         precision, f1 = (number(row[key]) for key in ("precision", "f1"))
-        cells.append([row["class"], images(row), number(share.value), between, precision, f1, *(show(row) for show in more.values())])
+        cells.append(
+            [
+                row["class"],
+                images(row),
+                number(share.value),
+                between,
+                precision,
+                f1,
+                *(show(row) for show in more.values()),
+            ]
+        )
     names = ["class", "n", "recall", "95 % interval", "precision", "F1", *more]
     return html.table(names, cells, numeric=set(range(1, len(names))))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from imgclf.results import html
 from imgclf.results.sections.content import Content
+from imgclf.results.thumbnails import thumbnail
 
 CAPTIONS = {
     "history": "Losses and metrics over the epochs",
@@ -20,6 +21,7 @@ CAPTIONS = {
 }
 ELSEWHERE = frozenset([*CAPTIONS, "heatmaps"]) - {"top_losses"}  # shown by another section
 PHOTOGRAPHIC = frozenset(["batch", "top_losses"])  # in the page as JPEG: as PNG they would be most of it
+WIDEST = 4000  # pixels of one
 
 
 def section(content: Content) -> str:
@@ -30,19 +32,12 @@ def section(content: Content) -> str:
 
 def figures(content: Content, *names: str) -> str:
     """Those of the named plots that are there."""
-    return "\n".join(_figure(path) for path in map(content.plot, names) if path)
+    return "\n".join(filter(None, (_figure(path) for path in map(content.plot, names) if path)))
 
 
 def _figure(path: Path) -> str:
-    """The file itself inside the page, on white in the dark too: its ink is black."""
+    """The file itself inside the page, on white in the dark too: its ink is black; "" where it cannot be read."""
     caption = CAPTIONS.get(path.stem, path.stem.replace("_", " "))
-    image = _as_jpeg(path, caption) if path.stem in PHOTOGRAPHIC else html.picture(path.read_bytes(), caption)
-    return f"<figure><figcaption>{html.text(caption)}</figcaption>{image}</figure>"
-
-
-def _as_jpeg(path: Path, caption: str) -> str:
-    from imgclf.data.images import open_image
-    from imgclf.results.thumbnails import jpeg
-
-    with open_image(path, ["PNG"]) as image:
-        return html.picture(jpeg(image.convert("RGB"), max(image.size)), caption, "jpeg")
+    data, kind = (thumbnail(path, WIDEST), "jpeg") if path.stem in PHOTOGRAPHIC else (path.read_bytes(), "png")
+    image = html.picture(data, caption, kind) if data else ""
+    return image and f"<figure><figcaption>{html.text(caption)}</figcaption>{image}</figure>"

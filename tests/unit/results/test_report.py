@@ -115,6 +115,25 @@ def test_several_labels(report):
     assert EVIL not in page
 
 
+def test_a_class_without_images_has_no_recall(tmp_path):
+    targets = np.arange(40) % 2
+    found = evaluate(Predictions(tuple(map(str, range(40))), np.eye(3)[targets] * 3, targets, ("a", "b", "none"), 1.0))
+    text = write_report(tmp_path / "r.html", Content("r", evaluation=found.to_dict())).read_text(encoding="utf-8")
+    cells = re.findall(r"<td.*?>(.*?)</td>", re.search(r'<th scope="row"><bdi>none</bdi></th>(.*)', text)[1])
+    assert cells[:3] == ["0", "–", "–"]
+
+
+def test_a_picture_that_is_damaged_is_left_out(tmp_path):
+    for name in ("batch", "history"):
+        Image.new("RGB", (9, 9)).save(tmp_path / f"{name}.png")
+    whole = write_report(tmp_path / "r.html", Content("r", plots=sorted(tmp_path.glob("*.png")))).read_text()
+    assert whole.count("<figure>") == 2
+    (tmp_path / "batch.png").write_bytes((tmp_path / "batch.png").read_bytes()[:30])
+    (tmp_path / "history.png").write_bytes(b"")
+    without = write_report(tmp_path / "r.html", Content("r", plots=sorted(tmp_path.glob("*.png")))).read_text()
+    assert without.count("<figure>") == 0
+
+
 def test_the_evaluations_warnings_appear_once(report, evaluation):
     warned = evaluation | {"warnings": ["only 3 images"]}
     assert report(evaluation=warned, warnings=["only 3 images"]).count("only 3 images") == 1

@@ -31,6 +31,10 @@ def test_no_picture_takes_anothers_place():
     assert _file_names(paths, ranked=True) == ["01-x.png", "02-x.png", "03-x-2.png", "04-x.png"]
 
 
+def test_no_picture_takes_anothers_place_where_large_letters_are_small_ones():
+    assert _file_names([Path("a/X.jpg"), Path("a/x.jpg")], ranked=False) == ["X.png", "x-2.png"]
+
+
 def test_names_fit_any_file_system():
     long = [Path("猫" * 80 + f"{i}.jpg") for i in range(2)]
     for ranked in (False, True):
