@@ -13,9 +13,11 @@ Maybe = Number | None
 
 
 class Measured(Interval):
-    """An interval whose figure is known."""
+    """A figure that is known, with its interval."""
 
     value: Number  # type: ignore[misc]
+    low: Number  # type: ignore[misc]
+    high: Number  # type: ignore[misc]
 
 
 # In this form, as ``class`` is a word of Python.
@@ -58,7 +60,7 @@ class Loss(TypedDict, total=False):
 class Reached(TypedDict, total=False):
     """What a baseline reaches."""
 
-    accuracy: Required[Interval]
+    accuracy: Required[Measured]
     mAP: Maybe
     label: str
     labels: Words

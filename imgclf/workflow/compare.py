@@ -220,7 +220,7 @@ def _figures(run: Run, right: np.ndarray, device: str, trust: bool) -> dict[str,
     return {
         "name": run.name, "arch": record.arch, "params": sum(p.numel() for p in net.parameters()),
         "bytes": run.file(runs.WEIGHTS).stat().st_size,
-        "error_rate": errors.to_dict(), "seconds": run.manifest().get("result", {}).get("seconds"),
+        "error_rate": errors.to_dict(), "seconds": (run.manifest().get("result") or {}).get("seconds"),
         "latency_ms": round(latency(run.path, device, trust), 3),
     }  # fmt: skip
 

@@ -1,6 +1,5 @@
 """Evaluate a model on labelled images: its own validation split, or other data."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from imgclf.data import balance, changes, scan, split
 from imgclf.data.location import keep_out
 from imgclf.data.samples import Sample, Samples
 from imgclf.errors import DataError, ModelError, UserError, did_you_mean
-from imgclf.results import abstention, unlike
+from imgclf.results import abstention, shape, unlike
 from imgclf.results.chosen import sentences
 from imgclf.results.evaluate import Evaluation, Predictions
 from imgclf.results.evaluate import evaluate as figures
@@ -93,10 +92,10 @@ def _with_run(found: Figures, run: Path, part: str | None) -> Figures:
     if part != "valid":
         return found
     try:
-        known = json.loads((run / runs.EVAL_REPORT).read_text(encoding="utf-8"))
-        return replace(found, **{key: known[key] for key in ("baselines", "learning_curve") if key in known})
-    except (OSError, ValueError, TypeError):  # a run of a bundle alone, or of another version
+        known = shape.read(run / runs.EVAL_REPORT)
+    except ModelError:  # a run of a bundle alone, of another version, or damaged: its model can be judged all the same
         return found
+    return replace(found, **{key: known[key] for key in ("baselines", "learning_curve") if key in known})
 
 
 def _with_training(found: Figures, run: Path) -> Figures:
@@ -104,8 +103,8 @@ def _with_training(found: Figures, run: Path) -> Figures:
     if not (run / runs.SPLIT).is_file() or not (run / runs.CONFIG).is_file():
         return found
     train = [row.sample for row in changes.read(run / runs.SPLIT) if row.sample.split == "train"]
-    several = any(len(sample.labels) != 1 for sample in train)
-    had = balance.resolve(load(str(run / runs.CONFIG), []).config, train, found.classes, several)
+    several = isinstance(found, MultiEvaluation)  # though each image of training may have one label by chance
+    had = balance.resolve(load(str(run / runs.CONFIG)).config, train, found.classes, several)
     return replace(found, per_class=had.annotate(found.per_class))
 
 

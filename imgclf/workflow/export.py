@@ -53,7 +53,7 @@ def export(
     Args:
         model: A run folder or name; None: the newest finished run.
         fp16: And ``int8``: write the ONNX file in 16 and in 8 bits as well; ``full_preprocess``: one for any size too.
-        out: Folder for the files; None: ``export/`` in the run folder.
+        out: Folder for the files; None: ``export/`` in the run folder, or beside a file that belongs to none.
         n_images: Validation images for the parity check; None: all.
         data: A folder of images to use instead, for a model that belongs to no run; labels are not looked at.
         trust: Whether the code that a custom head names may run.
@@ -69,7 +69,7 @@ def export(
     wanted = _wanted(formats, fp16, int8, full_preprocess)
     path = evaluate.locate(model, runs_dir)
     run = evaluate.owner(path)
-    folder = out or (run or path) / runs.EXPORT
+    folder = out or (run or (path if path.is_dir() else path.parent)) / runs.EXPORT
     if folder.resolve() == path.resolve():
         raise UserError(f"--out {folder} is the folder of the model itself", "choose another one for its exports")
     evaluate.keep_out_of_data(run, folder)

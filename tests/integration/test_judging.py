@@ -37,6 +37,14 @@ def test_nothing_is_exported_among_the_images(here):
     assert not (here / "photos" / "out").exists() and not (here / "photos" / "new").exists()
 
 
+def test_a_file_that_belongs_to_no_run_is_exported_beside_itself(here, tmp_path):
+    assert run_here("export", "mine", "-f", "safetensors", "--out", tmp_path / "a", cwd=here).returncode == 0
+    copied = shutil.copy(tmp_path / "a" / "model.safetensors", tmp_path)
+    done = run_here("export", copied, "-f", "safetensors", "--data", "photos", "--json", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert done.json["files"][0]["path"] == str(tmp_path / "export" / "model.safetensors")
+
+
 def test_a_table_beside_the_runs_is_no_reason_to_refuse(tmp_path):
     """The folder of such a table is the working folder, where runs and pictures belong."""
     root = judged.photos(tmp_path / "photos", 8, ("train", "valid"))
@@ -165,6 +173,31 @@ def test_a_run_of_an_older_version_that_knows_less(here, tmp_path):
     assert not {"unlike", "baselines", "learning_curve"} & found.keys()
     [row] = run_here("predict", old, "photos/test/red/red 1.png", "--json", cwd=here).json["predictions"]
     assert not {"unlike", "distance"} & row.keys()
+
+
+@pytest.mark.parametrize("harm", [{"baselines": {"majority": 1}}, {"learning_curve": {"figure": "x"}}, None])
+def test_figures_that_are_damaged_do_not_keep_a_model_from_being_judged(here, tmp_path, harm):
+    shutil.copytree(here / "runs", tmp_path / "runs")
+    report = tmp_path / "runs" / "mine" / "eval" / "report.json"
+    report.write_text("[" if harm is None else json.dumps({**json.loads(report.read_text()), **harm}))
+    done = run_here("evaluate", "mine", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("accuracy ") and "baseline: always" not in done.stdout
+
+
+def test_weights_are_those_of_training_where_every_image_has_one_of_several_labels(tmp_path):
+    from imgclf.config import Override, dump, load
+    from imgclf.results.evaluate import Predictions
+    from imgclf.results.evaluate import evaluate as figures
+    from imgclf.workflow.evaluate import _with_training
+
+    cfg = load(None, [Override("data.balance", "loss", "test")]).config
+    (tmp_path / runs.CONFIG).write_text(dump(cfg))
+    lines = [f"{i}.jpg,{'b' if i < 2 else 'a'},train" for i in range(10)]
+    (tmp_path / runs.SPLIT).write_text("\n".join(["path,label,split", *lines]) + "\n")
+    targets = np.array([[1, 0], [0, 1]])
+    found = figures(Predictions(("x", "y"), targets * 2.0 - 1, targets, ("a", "b"), 1.0, "multi"))
+    assert [row["weight"] for row in _with_training(found, tmp_path).per_class] == [1.0, 4.0]
 
 
 def test_a_run_of_a_newer_version(here, tmp_path):
