@@ -57,9 +57,13 @@ class Events:
             self.tell("end", status=status, error=error)
             raise
         finally:
-            for name in list(self.listeners):
-                with self._guarded(name):
-                    self.listeners.pop(name).close()
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Close what listens; nobody hears any more."""
+        for name in list(self.listeners):
+            with self._guarded(name):
+                self.listeners.pop(name).close()
 
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:

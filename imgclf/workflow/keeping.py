@@ -70,11 +70,13 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal) -> Figures:
         **baselines.judge(s, predictor, predictions, fitted, terminal),
     )
     record = bundle.update(run.path, **fitted_here, metrics=evaluate.recorded(predictions, found, familiar))
-    card.write(run.path, record, evaluate.report_data(found), data.root)
-    runs.write_json(run.file(runs.EVAL_REPORT), evaluate.report_data(found))
+    report = evaluate.report_data(found)
+    card.write(run.path, record, report, data.root)
+    runs.write_json(run.file(runs.EVAL_REPORT), report)
     runs.write_text(run.file(runs.PREDICTIONS), answers.to_csv(predictions))
     draw(run, predictions, found, data.root)
-    plots.history_plot(fitted.rows, run.file(runs.PLOTS) / "history.png") if fitted.rows else None
+    if fitted.rows:
+        plots.history_plot(fitted.rows, run.file(runs.PLOTS) / "history.png")
     return found
 
 

@@ -10,7 +10,7 @@ from imgclf.errors import ConfigError, ModelError
 from imgclf.runs import Run
 from imgclf.schema import Config, flat, leaves
 from imgclf.workflow import together
-from imgclf.workflow.train import TrainResult, go, listen, logged, taken, writing
+from imgclf.workflow.train import TrainResult, go, listening, logged, taken, writing
 
 # What may differ when a run goes on. None of them changes what is computed, but for another kind of device, and
 # train.on_nan where a run without it would have ended.
@@ -68,8 +68,7 @@ def resume(
         if saved and extend:
             saved = replace(saved, phases=plan.extended(cfg, saved.phases, extend, saved.lr))
         terminal.note(f"run: {run.path}, {_where(saved.place) if saved else 'stopped before its first step'}")
-        heard = listen(cfg, events, terminal)
-        with logged(run), runs.recorded(run):
+        with listening(cfg, events, terminal) as heard, logged(run), runs.recorded(run):
             return go(cfg, run, terminal, command, heard, saved)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgclf import __version__, disk, locks, ranks, runs
 from imgclf.config import dump
-from imgclf.console import Terminal, log_to, logger
+from imgclf.console import Terminal, finite, log_to, logger
 from imgclf.data import location
 from imgclf.errors import Interrupted, ModelError
 from imgclf.results import phases
@@ -54,7 +54,7 @@ class TrainResult:
             "best": {
                 **self.best, "error_rate": figures.error_rate, "accuracy": figures.accuracy.value,
             },
-            "metrics": _metrics(figures),
+            "metrics": finite(_metrics(figures)),  # of labels that no image has there is no figure
             "lr": self.lr, "seconds": round(self.seconds, 2), "images_per_second": round(self.images_per_second, 2),
         }  # fmt: skip
 
@@ -101,8 +101,7 @@ def train(
         named = name or runs.new_name(runs_dir, archs.resolve(cfg).name)
         return runs.create(runs_dir, named, dump(cfg), manifest)
 
-    with together.joined(cfg):
-        heard = listen(cfg, events, terminal)
+    with together.joined(cfg), listening(cfg, events, terminal) as heard:
         run = together.from_first(create)
         terminal.note(f"run: {run.path}")
         with writing(run), locks.held(run.path) as free:
@@ -125,15 +124,20 @@ def taken(run: Run) -> ModelError:
     )
 
 
-def listen(cfg: Config, events: Path | None, terminal: Terminal) -> Events:
-    """Open what listens to a run, before anything is done for it.
+@contextlib.contextmanager
+def listening(cfg: Config, events: Path | None, terminal: Terminal) -> Iterator[Events]:
+    """Open what listens to a run, before anything is done for it; it is closed with the block, whatever ends that.
 
     Raises:
         UserError: for a file that cannot be written, or a tracker that is not installed.
     """
     tracking.wanted(cfg)
     heard = events if ranks.is_first() else None
-    return Events(terminal, {f"--events {events}": lines(heard, cfg, terminal)} if heard else {})
+    made = Events(terminal, {f"--events {events}": lines(heard, cfg, terminal)} if heard else {})
+    try:
+        yield made
+    finally:
+        made.let_go()
 
 
 def go(

@@ -55,6 +55,16 @@ def test_events_tell_what_the_history_holds_and_a_resumed_run_goes_on_in_the_fil
     assert list(best) == [(r["phase"], int(r["epoch"])) for r in history if r["best"] == "True"]
 
 
+def test_a_run_that_never_began_keeps_no_file_open(images, tmp_path, monkeypatch):
+    from imgclf.workflow import events
+
+    closed = []
+    monkeypatch.setattr(events.Lines, "close", lambda self: closed.append(self.stream.close()))
+    (tmp_path / "runs" / "taken").mkdir(parents=True)
+    done = run_here("train", "-d", images, *TINY, "--name", "taken", "--events", "events.jsonl", cwd=tmp_path)
+    assert (done.returncode, "exists already" in done.stderr, len(closed)) == (4, True, 1)
+
+
 def test_a_failed_run_says_so_and_mistakes_leave_no_run(images, tmp_path):
     file = tmp_path / "events.jsonl"
     done = run_here("train", "-d", images, *TINY, "--lr", "1e30", "--events", file, "--json", cwd=tmp_path)
