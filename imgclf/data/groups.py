@@ -15,10 +15,17 @@ def rule(cfg: Config) -> str | None:
 
 
 def of_rows(wanted: str | None, rows: Any) -> list[str | None]:
-    """The group of each row of a table that has the wanted column; None: in no group."""
+    """The group of each row of a table that has the wanted column; None: in no group.
+
+    Raises:
+        DataError: if the column is empty.
+    """
     if wanted is None or wanted not in rows.columns:
         return [None] * len(rows)
-    return [str(cell).strip() or None for cell in rows[wanted]]
+    found = [str(cell).strip() or None for cell in rows[wanted]]
+    if not any(found):
+        raise DataError(f"the column '{wanted}' (data.group_by) names no group in any row", "leave data.group_by out")
+    return found
 
 
 def by_pattern(wanted: str, samples: Samples) -> Samples:

@@ -22,7 +22,9 @@ class DataConfig(Section):
     )
     pattern: str = Field(r"^(.+)_\d+\.[^.]+$", description="labels: regex - group 1 of this pattern on the file name")
     csv: str | None = Field(
-        None, description="labels: csv - the table (CSV, TSV or Parquet); a relative name is looked up in `path`"
+        None,
+        description="the table (CSV, TSV or Parquet) with the labels; a relative name is looked up in `path`. labels: "
+        "auto reads it whatever folders there are",
     )
     image_folder: str | None = Field(
         None,

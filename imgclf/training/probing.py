@@ -12,7 +12,8 @@ from torch import Tensor
 
 from imgclf.data.balance import Balance
 from imgclf.data.loaders import unaugmented
-from imgclf.training import features, probe
+from imgclf.errors import RunError, first_line
+from imgclf.training import faults, features, probe
 from imgclf.training.devices import Hardware
 from imgclf.training.precision import autocast
 
@@ -44,8 +45,7 @@ class FitHead(Callback):
         both, y = features.extract(beside, unaugmented(self.dls), autocast(self.hardware), self.seen)
         x, chosen = both[:, -last.in_features :], features.some(len(both))
         self.kept = both[chosen, : -last.in_features].numpy(), chosen
-        head = probe.fit_labels(x, y) if y.dim() == 2 else probe.fit(x, y, last.out_features)
-        assert head is not None, "the plan has no probe where no class has two images"
+        head = _fit(x, y, last.out_features)
         moved = self._weights().log()
         with torch.no_grad():
             last.weight.copy_(head.weight)
@@ -77,6 +77,25 @@ class FitHead(Callback):
             if isinstance(weight, Tensor):
                 found = found * weight.cpu()
         return found
+
+
+def _fit(x: Tensor, y: Tensor, n_classes: int) -> probe.LinearHead:
+    """The head for features (N, F) and targets, (N,) or (N, C).
+
+    Raises:
+        RunError: if memory is too short: a number for each image and class is needed, several times over.
+    """
+    try:
+        head = probe.fit_labels(x, y) if y.dim() == 2 else probe.fit(x, y, n_classes)
+    except (RuntimeError, MemoryError) as e:
+        if not faults.is_out_of_memory(e):
+            raise
+        raise RunError(
+            f"memory is too short to compute a head of {n_classes:,} classes from {len(x):,} images: {first_line(e)}",
+            "let it be trained in steps instead: --freeze-epochs 1",
+        ) from e
+    assert head is not None, "the plan has no probe where no class has two images"
+    return head
 
 
 def possible(learn: Any, counts: dict[str, int]) -> bool:

@@ -5,7 +5,8 @@ from fastai.vision.all import CrossEntropyLossFlat
 
 from imgclf.config import load_config
 from imgclf.console import Terminal
-from imgclf.training import features, probe
+from imgclf.errors import RunError
+from imgclf.training import features, probe, probing
 from imgclf.training.fit import run_phase
 from imgclf.workflow import session
 
@@ -53,6 +54,17 @@ def test_head_is_fitted_to_the_training_images_unaugmented(folder):
     train_loss, valid_loss = s.learn.recorder.values[-1][:2]
     assert train_loss == pytest.approx(expected.loss, rel=1e-4)
     assert valid_loss > 0
+
+
+@pytest.mark.parametrize("error", [RuntimeError("you tried to allocate 9 bytes. not enough memory"), MemoryError()])
+def test_too_many_classes_and_images_for_the_memory_are_told_with_a_way_that_needs_less(monkeypatch, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(probe, "fit", full)
+    with pytest.raises(RunError, match="a head of 2 classes from 3 images") as caught:
+        probing._fit(torch.zeros(3, 4), torch.tensor([0, 1, 1]), 2)
+    assert "--freeze-epochs 1" in caught.value.hint
 
 
 def test_features_are_kept_for_the_judging_without_another_pass(folder):
