@@ -36,7 +36,6 @@ from imgclf.schema import Config
 
 PIXELS_IN_ONE = 1.25  # of the image, along each side of a pixel of the result: less would blur
 
-
 LOST = "cannot read the image"
 
 
@@ -102,8 +101,7 @@ class Presize(RandTransform):
 
     def encodes(self, x: Image.Image) -> PILImage:
         p = self.preprocess
-        square = resize(x, self.presize, p.resize, self.at) if self.training else p.fit(x)
-        return PILImageBW(square.convert("L")) if p.channels == 1 else PILImage(square)
+        return _in_channels(resize(x, self.presize, p.resize, self.at) if self.training else p.fit(x), p)
 
 
 class Fused(RandTransform):
@@ -143,13 +141,16 @@ class Fused(RandTransform):
     def encodes(self, x: Image.Image) -> Any:
         p = self.preprocess
         if not self.training:
-            square = p.fit(x)
-            return PILImageBW(square.convert("L")) if p.channels == 1 else PILImage(square)
+            return _in_channels(p.fit(x), p)
         square = squared(x, self.presize, p.resize, self.at)
         if p.channels == 1:
             square = square.convert("L")
         pixels = sample(square, self.matrix, self.size, self.detail, self.geometry.pad_mode)
         return TensorImage(pixels if self.table is None else torch.from_numpy(self.table.take(pixels.numpy())))
+
+
+def _in_channels(square: Image.Image, preprocess: Preprocess) -> PILImage:
+    return PILImageBW(square.convert("L")) if preprocess.channels == 1 else PILImage(square)
 
 
 def sample(square: Image.Image, matrix: np.ndarray, size: int, detail: int, pad_mode: str) -> torch.Tensor:

@@ -99,7 +99,7 @@ def _read_text(table: Path) -> Any:
         rows = read()
         # Where rows have more cells than the header, pandas takes the first ones for the rows' names, and says nothing.
         extra = 0 if isinstance(rows.index, pd.RangeIndex) else rows.index.nlevels
-        if extra and (rows.iloc[:, -extra:] == "").all(axis=None):  # only delimiters at the end
+        if extra and (rows.iloc[:, -extra:].fillna("") == "").all(axis=None):  # only delimiters at the end
             extra, rows = 0, read(usecols=range(len(rows.columns)), index_col=False)
     except (OSError, ValueError) as e:  # pandas' ParserError and EmptyDataError are ValueErrors
         raise DataError(f"cannot read the table {table}: {e}") from e

@@ -34,6 +34,17 @@ def test_no_epochs_are_the_probe_alone_and_an_ordinary_model(folder):
     assert exported.returncode == 0, exported.stderr
 
 
+def test_the_probe_alone_can_be_extended_and_then_all_layers_train(folder):
+    _, run = train(folder, "extended", "-e", "0")
+    done = run_here("train", "--resume", "extended", "--extend", "1", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    _, more = history(run)
+    assert more["phase"] == "extend1"
+    assert float(more["lr"]) > 0
+    plan = json.loads((run / "manifest.json").read_text())["plan"]["phases"]
+    assert [(phase["freeze_to"], min(phase["lrs"]) > 0) for phase in plan] == [(-1, False), (0, True)]
+
+
 def test_a_run_that_gets_worse_keeps_the_probe(folder):
     result, run = train(folder, "wild", "-e", "1", "--lr", "0.03")
     probe, unfrozen = history(run)

@@ -38,7 +38,7 @@ def test_a_column_of_the_table_keeps_groups_whole(photos, make_config):
 
 def test_a_column_without_any_group_is_not_taken_for_a_pattern(photos, make_config):
     (photos / "t.csv").write_text("\n".join(["image,label,patient", *(f"{name},{name[:3]}," for name in NAMES)]))
-    with pytest.raises(DataError, match="the column 'patient' .* names no group"):
+    with pytest.raises(DataError, match=r"the column 'patient' .* names no group"):
         scan.scan(make_config(photos / "t.csv", **{"data.group_by": "patient"}))
 
 
