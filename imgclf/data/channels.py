@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from imgclf.data.images import decode, is_grey, open_image
+from imgclf.data.images import decode, is_deep, is_grey, open_image
 from imgclf.data.split import Dataset
 from imgclf.schema import Config
 
-GREY_MODES = ("1", "L", "LA", "I", "F")  # and I;16 in its byte orders: Pillow's modes without colour
+GREY_MODES = ("1", "L", "LA")  # and the deep ones: Pillow's modes without colour
 PROBE_PIXELS = 32
 
 
@@ -36,6 +36,6 @@ def all_grey(paths: Iterable[Path]) -> bool:
 
 def _is_grey_file(path: Path) -> bool:
     with open_image(path) as image:
-        if image.mode in GREY_MODES or image.mode.startswith("I;16"):
+        if image.mode in GREY_MODES or is_deep(image.mode):
             return True
     return is_grey(decode(path, at_least=PROBE_PIXELS))
