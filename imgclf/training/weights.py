@@ -228,11 +228,8 @@ def _download(arch: Arch, target: Path) -> str | None:
     try:
         with network.short_timeout():
             _from_hub(arch) if arch.hub else _from_url(arch, target)
-    except (
-        OSError,
-        HTTPException,
-        RuntimeError,
-    ) as e:  # URLError, time-outs, the hub's own; RuntimeError: a wrong hash
+    # URLErrors, time-outs and the hub's own are OSErrors; torch raises a RuntimeError for a wrong hash.
+    except (OSError, HTTPException, RuntimeError) as e:
         return first_line(getattr(e, "reason", e))
     return None
 
