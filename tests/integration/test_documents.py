@@ -20,13 +20,15 @@ PARAMS = [
     for page in documents.PAGES
     if any(not block.excuse for block in documents.blocks(page))
 ]
-# Commands that end otherwise than well: on few images the interval is too wide for the gate, and for "unknown".
+# Commands that end otherwise than well: on few images the interval is too wide for the gate, and for "unknown"; a network
+# that has learned next to nothing answers near the thresholds, where eight bits may change the answer.
 CODES = {
-    "imgclf evaluate mine --split test --fail-under 0.92 --on low --json > figures.json": 6,
-    "imgclf evaluate mine --abstain 0.05": 6,
-    "imgclf predict mine ~/photos --abstain 0.05": 4,
-    "imgclf evaluate fruit --abstain 0.05": 6,
-    "imgclf predict fruit ~/photos --abstain 0.05 --format csv": 4,
+    "imgclf evaluate mine --split test --fail-under 0.92 --on low --json > figures.json": {6},
+    "imgclf evaluate mine --abstain 0.05": {6},
+    "imgclf predict mine ~/photos --abstain 0.05": {4},
+    "imgclf evaluate fruit --abstain 0.05": {6},
+    "imgclf predict fruit ~/photos --abstain 0.05 --format csv": {4},
+    "imgclf export multi --int8 --all": {0, 5},
 }
 
 
