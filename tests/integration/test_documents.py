@@ -20,8 +20,8 @@ PARAMS = [
     for page in documents.PAGES
     if any(not block.excuse for block in documents.blocks(page))
 ]
-# Commands that end otherwise than well: on few images the interval is too wide for the gate, and for "unknown"; a network
-# that has learned next to nothing answers near the thresholds, where eight bits may change the answer.
+# Commands that end otherwise than well: on few images the interval is too wide for the gate, and for "unknown"; a
+# network that has learned next to nothing answers near the thresholds, where eight bits may change the answer.
 CODES = {
     "imgclf evaluate mine --split test --fail-under 0.92 --on low --json > figures.json": {6},
     "imgclf evaluate mine --abstain 0.05": {6},
