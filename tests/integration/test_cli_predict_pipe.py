@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from support import short_body
 
 
 @pytest.fixture(scope="module")
@@ -13,16 +14,15 @@ def model(tmp_path_factory):
     import torch
     from fastai.vision.learner import create_head
     from torch import nn
-    from torchvision.models import resnet18
 
     from imgclf.data.images import Preprocess
     from imgclf.shipping import bundle, layers
 
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Sequential(*list(resnet18(weights=None).children())[:-2]), create_head(512, 2)).eval()
+    net = nn.Sequential(short_body(), create_head(128, 2)).eval()
     record = bundle.Record(
         classes=("a", "b"), preprocess=Preprocess(size=32), arch="resnet18", head=layers.describe(net[1]),
-        temperature=1.0, metrics={}, training={},
+        temperature=1.0, metrics={}, training={}, cut=-4,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("model")
     bundle.save(folder, net.state_dict(), record)

@@ -16,7 +16,7 @@ import support
 import torch
 from fastai.vision.learner import create_head
 from PIL import Image
-from support import need_openvino, run_here, traces
+from support import need_openvino, run_here, short_body, traces
 from torch import nn
 from torchvision.models import resnet18
 
@@ -31,17 +31,17 @@ CLASSES = ("zebra", "äpfel/birne", "cat 猫")  # not sorted, not ASCII, not a f
 SIZE = 64
 
 
-def make_model(folder: Path, resize="crop", temperature=0.08, **head) -> Path:
-    """A bundle of resnet18 with fastai's head, whose BatchNorm has seen images."""
+def make_model(folder: Path, resize="crop", temperature=0.08, cut=None, **head) -> Path:
+    """A bundle of resnet18, whole or with ``cut=-4``, and fastai's head, whose BatchNorm has seen images."""
     torch.manual_seed(0)
-    body = nn.Sequential(*list(resnet18(weights=None).children())[:-2])
-    net = nn.Sequential(body, create_head(512, len(CLASSES), **head))
+    body = short_body() if cut else nn.Sequential(*list(resnet18(weights=None).children())[:-2])
+    net = nn.Sequential(body, create_head(128 if cut else 512, len(CLASSES), **head))
     with torch.no_grad():
         for _ in range(3):
             net(torch.randn(4, 3, SIZE, SIZE) + torch.randn(4, 3, 1, 1))
     preprocess = Preprocess(size=SIZE, resize=resize, mean=(0.4, 0.5, 0.6), std=(0.3, 0.2, 0.25))
     abstain = {"abstention": [{"rate": 0.05, "threshold": 0.8}]}
-    record = bundle.Record(CLASSES, preprocess, "resnet18", layers.describe(net[1]), temperature, abstain)
+    record = bundle.Record(CLASSES, preprocess, "resnet18", layers.describe(net[1]), temperature, abstain, cut=cut)
     bundle.save(folder, net.eval().state_dict(), record)
     return folder
 
@@ -72,6 +72,12 @@ def photos(tmp_path_factory) -> list[Path]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory) -> Path:
+    """Where the whole network shows no more."""
+    return make_model(tmp_path_factory.mktemp("short"), cut=-4)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +115,7 @@ def test_every_format_gives_the_models_answers(model, photos, tmp_path, fmt):
     [("pad", {"bn_final": True}), ("squish", {"lin_first": True, "concat_pool": False}), ("crop", {"lin_ftrs": []})],
 )
 def test_other_heads_and_resizing(photos, tmp_path, resize, head):
-    model = make_model(tmp_path / "model", resize, temperature=1.7, **head)
+    model = make_model(tmp_path / "model", resize, temperature=1.7, cut=-4, **head)
     for fmt in ("onnx", "pkl"):
         file = exporters.export(model, fmt, tmp_path / f"model{SUFFIXES[fmt]}")
         assert verify.check(file, fmt, model, photos).passed, fmt
@@ -181,9 +187,9 @@ def test_onnx_holds_its_weights_and_no_paths_of_this_machine(onnx_file, model):
         assert str(place).encode() not in content
 
 
-def test_exporting_to_onnx_is_quiet(model, tmp_path, capfd, caplog):
+def test_exporting_to_onnx_is_quiet(short, tmp_path, capfd, caplog):
     with warnings.catch_warnings(record=True) as said, caplog.at_level(logging.DEBUG):
-        exporters.export(model, "onnx", tmp_path / "m.onnx")
+        exporters.export(short, "onnx", tmp_path / "m.onnx")
     out = capfd.readouterr()
     assert (out.out, out.err, [str(w.message) for w in said]) == ("", "", [])
     assert logging.root.manager.disable == logging.NOTSET
@@ -306,13 +312,14 @@ def test_the_pickles_sidecar_says_what_full_decoding_changes(pkl_file, model, ph
     assert verify.verify_golden(pkl_file)["checked"] == ["sha256"]
 
 
-def test_a_changed_onnx_file_is_noticed(onnx_file, model, photos, tmp_path):
-    other = make_model(tmp_path / "other", temperature=5.0)
+def test_a_changed_onnx_file_is_noticed(short, photos, tmp_path):
+    right = exporters.export(short, "onnx", tmp_path / "right.onnx")
+    other = make_model(tmp_path / "other", temperature=5.0, cut=-4)
     file = exporters.export(other, "onnx", tmp_path / "model.onnx")
-    result = verify.check(file, "onnx", model, photos)
+    result = verify.check(file, "onnx", short, photos)
     assert not result.passed
-    assert verify.check(onnx_file, "onnx", model, photos).passed
-    facts = json.loads(verify.sidecar(onnx_file).read_text(encoding="utf-8"))
+    assert verify.check(right, "onnx", short, photos).passed
+    facts = json.loads(verify.sidecar(right).read_text(encoding="utf-8"))
     mine = json.loads(verify.sidecar(file).read_text(encoding="utf-8"))
     sidecar = {**facts, "sha256": mine["sha256"]}  # as if the right figures had been put beside the wrong file
     verify.sidecar(file).write_text(json.dumps(sidecar), encoding="utf-8")

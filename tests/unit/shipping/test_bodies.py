@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from support import short_body
 from torch import nn
 
 from imgclf.data.images import Preprocess
@@ -26,11 +27,9 @@ def warmed(net: nn.Module) -> nn.Module:
 @pytest.fixture(scope="module")
 def cut_net() -> nn.Module:
     from fastai.vision.learner import create_head
-    from torchvision.models import resnet18
 
     torch.manual_seed(1)
-    body = nn.Sequential(*list(resnet18(weights=None).children())[:-4])
-    return warmed(nn.Sequential(body, create_head(128, 3, y_range=(-3, 4))))
+    return warmed(nn.Sequential(short_body(), create_head(128, 3, y_range=(-3, 4))))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from support import need_openvino
+from support import need_openvino, short_body
 from torch import nn
 
 from imgclf.data.images import Preprocess
@@ -22,12 +22,11 @@ GREY = Preprocess(SIZE, mean=(0.449,), std=(0.226,), channels=1)
 def grey_net(request) -> nn.Sequential:
     """The network of the other tests with a stem for one channel."""
     from fastai.vision.learner import create_head
-    from torchvision.models import resnet18
 
     torch.manual_seed(1)
-    body = nn.Sequential(*list(resnet18(weights=None).children())[:-2])
+    body = short_body()
     body[0] = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
-    net = nn.Sequential(body, create_head(512, 3))
+    net = nn.Sequential(body, create_head(128, 3))
     with torch.no_grad():
         for _ in range(3):
             net(torch.randn(4, 1, SIZE, SIZE) + torch.randn(4, 1, 1, 1))
@@ -38,7 +37,7 @@ def grey_net(request) -> nn.Sequential:
 def grey_model(grey_net, tmp_path_factory):
     folder = tmp_path_factory.mktemp("grey")
     head = layers.describe(grey_net[1])
-    bundle.save(folder, grey_net.state_dict(), Record(("a", "b", "c"), GREY, "resnet18", head, temperature=0.5))
+    bundle.save(folder, grey_net.state_dict(), Record(("a", "b", "c"), GREY, "resnet18", head, temperature=0.5, cut=-4))
     return folder
 
 
@@ -92,6 +91,6 @@ def test_a_record_without_the_key_is_rgb(make_record):
 
 def test_rgb_weights_do_not_load_into_a_grey_network(grey_net, make_network):
     head = layers.describe(grey_net[1])
-    record = Record(("a", "b", "c"), GREY, "resnet18", head)
+    record = Record(("a", "b", "c"), GREY, "resnet18", head, cut=-4)
     with pytest.raises(ModelError, match=r"body|0\.0\.weight"):
         bundle._network(dict(make_network().state_dict()), record)

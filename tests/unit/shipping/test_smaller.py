@@ -25,7 +25,7 @@ def made(model, photos, tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize(("fmt", "share"), [("onnx-fp16", 0.51), ("onnx-int8", 0.31)])
+@pytest.mark.parametrize(("fmt", "share"), [("onnx-fp16", 0.51), ("onnx-int8", 0.5)])  # the head is left as it is
 def test_smaller_files_give_nearly_the_same_answers(made, model, photos, fmt, share):
     file = made[fmt]
     assert file.stat().st_size < share * made["onnx"].stat().st_size
@@ -55,10 +55,10 @@ def test_eight_bits_are_per_channel_and_leave_the_first_quarter(made):
     sizes = {t.name: list(t.dims) for t in graph.initializer}
     convs = [node for node in graph.node if node.op_type == "Conv"]
     weights = [made_by.get(node.input[1]) for node in convs]
-    assert len(convs) == 20 and weights[:5] == [None] * 5
-    assert {node.op_type for node in weights[5:]} == {"DequantizeLinear"}
-    scales = [sizes[node.input[1]] for node in weights[5:]]
-    assert scales == [[sizes[node.input[0]][0]] for node in weights[5:]]
+    assert len(convs) == 10 and weights[:2] == [None] * 2
+    assert {node.op_type for node in weights[2:]} == {"DequantizeLinear"}
+    scales = [sizes[node.input[1]] for node in weights[2:]]
+    assert scales == [[sizes[node.input[0]][0]] for node in weights[2:]]
 
 
 def test_a_model_that_cannot_be_quantised_is_an_export_error(model, photos, tmp_path, monkeypatch):
