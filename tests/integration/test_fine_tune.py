@@ -54,7 +54,7 @@ def make(tmp_path_factory):
         settings = {
             "data.path": str(images), "data.batch_size": 10, "data.workers": 0,
             "augment.presize": 40, "augment.size": 32, "augment.engine": "fastai",
-            "model.arch": "resnet18", "model.weights": str(weights),
+            "model.arch": "resnet18", "model.weights": str(weights), "model.cut": -4,
             "train.recipe": "book", "train.precision": "fp32", "train.device": "cpu",
             "train.epochs": 2, "train.freeze_epochs": 1, **more,
         }  # fmt: skip

@@ -12,6 +12,7 @@ from support import photo, run_here
 
 SMALL = ("--size", "32", "--presize", "40", "-b", "4", "--set", "data.workers=0", "--set", "model.pretrained=false")
 SMALL += ("-a", "resnet18", "--set", "model.cut=-4")
+pytestmark = pytest.mark.usefixtures("quick")  # what is drawn lies in the run
 ONE_EPOCH = ("-e", "1", "--freeze-epochs", "0", "--lr", "1e-3")
 
 

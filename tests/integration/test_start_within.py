@@ -1,5 +1,7 @@
 """A phase begun within it: the same batches, learning rates and momenta as the whole phase, with any workers."""
 
+from functools import cache
+
 import pytest
 import shapes
 import torch
@@ -31,11 +33,12 @@ class Steps(Callback):
 def steps(tmp_path_factory):
     images = shapes.write(tmp_path_factory.mktemp("within") / "images", per_class=12)
 
+    @cache
     def run(epoch, batch, workers):
         cfg = load_config(
             **{
                 "data.path": str(images), "data.batch_size": 7, "data.workers": workers, "augment.presize": 40,
-                "augment.size": 32, "model.arch": "resnet18", "model.pretrained": False,
+                "augment.size": 32, "model.arch": "resnet18", "model.pretrained": False, "model.cut": -4,
                 "train.precision": "fp32", "train.device": "cpu", "train.epochs": 2,
             }
         )  # fmt: skip

@@ -15,10 +15,13 @@ import shapes
 from PIL import Image
 from support import ROOT, run_command, run_here, traces
 
+pytestmark = pytest.mark.usefixtures("quick")  # the run that all look at is of another process, and draws
+
 FAST = [
-    *("-a", "resnet18", "--size", "32", "--presize", "40", "-b", "12", "--lr", "0.003"),
+    *("-a", "resnet18", "--size", "32", "--presize", "40", "-b", "12", "--lr", "0.003", "--set", "model.cut=-4"),
     *("--set", "data.workers=0", "--set", "model.pretrained=false", "--set", "train.precision=fp32"),
 ]  # fmt: skip
+EPOCHS = 5
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,10 @@ def work(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(photos, work):
-    done = run_command("train", "-d", photos, "-e", "10", *FAST, "--name", "first", "--json", cwd=work)
+    one_thread = {"OMP_NUM_THREADS": "1"}  # as what is repeated here: others add to other bits
+    done = run_command(
+        "train", "-d", photos, "-e", EPOCHS, *FAST, "--name", "first", "--json", cwd=work, env=one_thread
+    )
     assert done.returncode == 0, done.stderr
     return done
 
@@ -69,11 +75,11 @@ def test_the_result_is_the_contract(trained):
     assert (found["status"], found["arch"], found["pretrained"]) == ("finished", "resnet18", False)
     assert found["classes"] == list(shapes.KINDS)
     assert (found["n_train"], found["n_valid"]) == (60, 15)
-    assert found["epochs_done"] == 10
+    assert found["epochs_done"] == EPOCHS
     assert {"phase", "epoch", "valid_loss", "error_rate", "accuracy"} <= found["best"].keys()
     assert found["metrics"]["accuracy"].keys() == {"value", "low", "high", "n"}
     assert found["lr"] == 0.003
-    # Guessing is wrong on 0.67; how far ten epochs get depends on the processor: 0.0 to 0.27 seen.
+    # Guessing is wrong on 0.67; how far five epochs get depends on the processor: 0.13 to 0.27 seen with three seeds.
     assert found["best"]["error_rate"] <= 0.4, "three plain shapes should be learned"
 
 
@@ -90,7 +96,7 @@ def test_stderr_tells_the_story_in_plain_lines(trained):
     text = trained.stderr
     for part in (
         "1 of 76 images cannot be decoded", "square/broken.jpg: damaged: begins as a JPEG", "passed over 2 other files",
-        "60 images at batch size 12 = 5 batches per epoch", "learning rate: 0.003, as given", "one_cycle 10/10",
+        "60 images at batch size 12 = 5 batches per epoch", "learning rate: 0.003, as given", "one_cycle 5/5",
         "all layers at one learning rate",
     ):  # fmt: skip
         assert part in text, part
@@ -130,7 +136,7 @@ def test_the_manifest_says_what_and_how(run, photos):
 
 def test_history_has_a_row_per_epoch_and_one_best(run):
     history = rows(run / "history.csv")
-    assert [(r["phase"], r["epoch"]) for r in history] == [("one_cycle", str(i)) for i in range(1, 11)]
+    assert [(r["phase"], r["epoch"]) for r in history] == [("one_cycle", str(i)) for i in range(1, EPOCHS + 1)]
     best = json.loads((run / "manifest.json").read_text())["result"]["best"]
     marked = [r for r in history if r["best"] == "True"]
     assert marked[-1]["epoch"] == str(best["epoch"])
@@ -240,7 +246,10 @@ def test_eight_bits_are_calibrated_on_training_images(run, work, tmp_path):
     assert head.split()[-2:] == ["ms/1", "ms/32"] and "% to " in plain
     assert (plain.split()[0], small.split()[0]) == ("onnx", "onnx-int8")
     facts = json.loads((tmp_path / "model.int8.onnx.json").read_text())
-    assert facts["passed"] and facts["bytes"] < json.loads((tmp_path / "model.onnx.json").read_text())["bytes"] / 3
+    whole = json.loads((tmp_path / "model.onnx.json").read_text())["bytes"]
+    assert (
+        facts["passed"] and facts["bytes"] < whole / 2
+    )  # 0.43: the head of so short a network has a fifth of its weights
     assert facts["accuracy"]["export"]["n"] == facts["parity"]["n_images"]
 
 
@@ -274,13 +283,16 @@ def test_runs_lists_and_shows(run, work):
     assert "history.csv" in shown["files"]
 
 
-def test_frozen_then_unfrozen_from_a_weights_file(photos, work, tmp_path):
+def test_frozen_then_unfrozen_from_a_weights_file(work, tmp_path):
+    """A whole ResNet-18."""
     import torch
     from torchvision.models import resnet18
 
     torch.save(resnet18(weights=None).state_dict(), tmp_path / "w.pth")
+    few = shapes.write(tmp_path / "few", per_class=6)
     settings = [*FAST[:-4], "--set", "train.precision=bf16", "--set", f"model.weights={tmp_path / 'w.pth'}"]
-    done = run_here("train", "-d", photos, "-e", "1", "--freeze-epochs", "1", *settings, "--name", "two", cwd=work)
+    settings += ["--set", "model.cut=null", "-e", "1", "--freeze-epochs", "1"]
+    done = run_here("train", "-d", few, *settings, "--name", "two", cwd=work)
     assert done.returncode == 0, done.stderr
     assert "122 tensors loaded" in done.stderr  # all, the classifier's two included
     history = rows(work / "runs" / "two" / "history.csv")
@@ -307,10 +319,10 @@ def test_auto_lr_leaves_its_curve(photos, work):
     Image.open(work / "runs" / "found" / "lr_find.png").verify()
 
 
-def test_missing_weights_offline_end_in_seconds_with_the_ways_out(photos, tmp_path):
+def test_missing_weights_offline_end_in_seconds_with_the_ways_out(photos, tmp_path, monkeypatch):
     settings = FAST[: FAST.index("--set")]
-    env = {"TORCH_HOME": str(tmp_path / "torch")}
-    done = run_command("train", "-d", photos, *settings, "--offline", "--json", cwd=tmp_path, env=env)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    done = run_here("train", "-d", photos, *settings, "--offline", "--json", cwd=tmp_path)
     assert done.returncode == 4
     error = done.json["error"]
     assert "resnet18-f37072fd.pth" in error["message"]
