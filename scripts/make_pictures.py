@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
 
 def digits(home: Path) -> None:
     """A run on the embedded digits: the terminal, the worst images, the finder, a batch, the report."""
-    draw(record(["train", "--name", "run"], home), "imgclf train", IMAGES / "train.svg")
+    draw(record(["train", "--name", "run"], home), "imgclf train", IMAGES / "train.svg", home)
     record(["lrfind", "--plot", "lr_find.png"], home)
     record(["data", "show", "--n", "8", "--out", "batch.png"], home)
     run = home / "runs" / "run"
@@ -47,9 +47,10 @@ def digits(home: Path) -> None:
 def photos(home: Path, data: Path, weights: Path) -> None:
     """The commands of docs/your-photos.md on photos: what they print, and plots."""
     (home / "photos").symlink_to(data)
+    (home / weights.name).symlink_to(weights)
     train = ["train", "-d", "photos", "--arch", "resnet18", "--name", "mine"]
-    screen = record([*train, "--set", f"model.weights={weights}"], home)
-    draw(screen, f"imgclf {' '.join(train)}", IMAGES / "photos.svg")
+    screen = record([*train, "--set", f"model.weights={weights.name}"], home)
+    draw(screen, f"imgclf {' '.join(train)}", IMAGES / "photos.svg", home)
     for name in ("confusion", "learning_curve"):
         shutil.copy(home / "runs" / "mine" / "plots" / f"{name}.png", IMAGES / f"photos_{name}.png")
     for command in (["data", "check", "-d", "photos"], ["evaluate", "mine"], ["export", "mine"]):
@@ -93,8 +94,8 @@ def record(arguments: list[str], cwd: Path) -> Any:
     return screen
 
 
-def draw(screen: Any, title: str, path: Path) -> None:
-    """The screen as an SVG, colours and all."""
+def draw(screen: Any, title: str, path: Path, home: Path) -> None:
+    """The screen as an SVG, colours and all; ``home`` is where the command was run."""
     import io
 
     from rich.console import Console
@@ -106,13 +107,15 @@ def draw(screen: Any, title: str, path: Path) -> None:
         lines.pop()
     console.print(Text(f"$ {title}", style="bold"))
     for line in lines:
-        console.print(_without_home(line, Text))
+        console.print(_without_places(line, home, Text))
     path.write_text(console.export_svg(title=title), encoding="utf-8")
 
 
-def _without_home(line: Any, text: Any) -> Any:
+def _without_places(line: Any, home: Path, text: Any) -> Any:
     """The line with this machine's folders as anyone would see them."""
-    plain = line.plain.replace(f"{ROOT}/", "").replace(str(Path.home()), "~")
+    plain = line.plain.replace(f"{ROOT}/", "")
+    for place in (home, Path.home()):
+        plain = plain.replace(str(place), "~")
     return line if plain == line.plain else text(plain)
 
 
