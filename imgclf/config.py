@@ -22,6 +22,7 @@ EMBEDDED_DEFAULT = "digits"
 DEFAULT_ORIGIN = "default"
 EMBEDDED_DATA = ("digits",)
 NAMED_DATA = "fastai:"
+PATHS = ("data.path", "data.split", "data.corrections", "model.weights")  # from the working folder on
 
 
 @dataclass(frozen=True)
@@ -186,12 +187,11 @@ def _apply(plain: dict[str, Any], item: Override, origin: dict[str, str]) -> lis
 
 def _check(plain: dict[str, Any], origin: Mapping[str, str], problems: list[str]) -> Config:
     plain = {"data": {}, **{k: v for k, v in plain.items() if v is not None}}
-    data = plain["data"]
-    if isinstance(data, dict) and isinstance(data.get("path"), str):
-        data["path"] = _absolute(data["path"])
-    model = plain.get("model")
-    if isinstance(model, dict) and isinstance(model.get("weights"), str):
-        model["weights"] = _absolute(model["weights"])
+    for key in PATHS:
+        section, leaf = key.split(".")
+        values = plain.get(section)
+        if isinstance(values, dict) and isinstance(values.get(leaf), str):
+            values[leaf] = _absolute(values[leaf])
     try:
         config = Config.model_validate(plain)
     except ValidationError as e:

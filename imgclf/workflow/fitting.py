@@ -102,7 +102,7 @@ def check_same(s: Session, resumed: Checkpoint, run: Run) -> None:
     """Refuse to go on with other data or another plan than those of the checkpoint.
 
     Raises:
-        DataError: for images that were added, removed or changed.
+        DataError: for images that were added, removed or changed, or have other labels or another split.
         ModelError: for a plan of other phases, as another version may make.
     """
     if s.data.fingerprint != resumed.fingerprint:
@@ -110,6 +110,12 @@ def check_same(s: Session, resumed: Checkpoint, run: Run) -> None:
             f"the images are not those {run.name} was trained on: their hash is {s.data.fingerprint}, "
             f"it was {resumed.fingerprint}",
             f"put them back ({run.file(runs.SPLIT)} lists them with their hashes), or train a new run",
+        )
+    if changed := _changed(s, run):
+        raise DataError(
+            f"labels or split are not those {run.name} was trained with: {len(changed)} images differ, such as "
+            f"{changed[0]}",
+            f"put them back ({run.file(runs.SPLIT)} lists them), or train a new run",
         )
     made = s.plan(resumed.lr).phases
     for first in resumed.halvings:
@@ -120,6 +126,13 @@ def check_same(s: Session, resumed: Checkpoint, run: Run) -> None:
             f"the plan of {run.name} is {resumed.phases}, this imgclf and machine make it {made}",
             "resume with the version in manifest.json, and with the same pretrained weights at hand",
         )
+
+
+def _changed(s: Session, run: Run) -> list[str]:
+    """The images whose row in the run's ``split.csv`` would be another now."""
+    file = run.file(runs.SPLIT)
+    known = set(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else None
+    return [row.partition(",")[0] for row in s.data.split_csv.splitlines() if known is not None and row not in known]
 
 
 def write_history(run: Run, rows: list[dict[str, Any]]) -> None:

@@ -13,11 +13,13 @@ from imgclf.workflow import together
 from imgclf.workflow.train import TrainResult, go, listening, logged, taken, writing
 
 # What may differ when a run goes on. None of them changes what is computed, but for another kind of device, and
-# train.on_nan where a run without it would have ended.
+# train.on_nan where a run without it would have ended. What files say is compared with what it was (``check_same``).
 MAY_CHANGE = (
     "data.cache",
     "data.cache_gb",
+    "data.corrections",
     "data.path",
+    "data.split",
     "data.workers",
     "offline",
     "train.baselines",

@@ -60,3 +60,21 @@ def test_a_split_used_again_says_what_changed_and_what_is_new(place):
 def test_a_named_data_set_that_cannot_be_had(place, path, code, said):
     done = run_here("data", "check", "-d", path, "--offline", cwd=place)
     assert done.returncode == code and said in done.stderr, done.stderr
+
+
+def test_a_run_goes_on_from_another_folder_but_not_with_other_labels(tmp_path):
+    photos = shapes.write(tmp_path / "photos", per_class=4)
+    (tmp_path / "mine.csv").write_text("path,action,label\nsquare/square 0.png,relabel,stripes\n")
+    (tmp_path / "elsewhere").mkdir()
+    settings = ["--set", "data.corrections=mine.csv", "--name", "run"]
+    assert run_here("train", "-d", photos, *FAST, *settings, cwd=tmp_path).returncode == 0
+    extended = ["train", "--resume", tmp_path / "runs" / "run", "--extend", "1"]
+    done = run_here(*extended, cwd=tmp_path / "elsewhere")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "other.csv").write_text("path,action,label\nsquare/square 1.png,relabel,stripes\n")
+    other = [*extended, "--set", f"data.corrections={tmp_path / 'other.csv'}"]
+    done = run_here(*other, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "labels or split are not those run was trained with: 2 images differ" in " ".join(done.stderr.split())
+    (tmp_path / "other.csv").write_text((tmp_path / "mine.csv").read_text())  # the same, in another place
+    assert run_here(*other, cwd=tmp_path).returncode == 0
