@@ -54,8 +54,8 @@ complete and check YAML.
 - A key that does not exist and a value that cannot be right are errors (exit code 2), all reported together, with the
   closest key that exists. So are a key that is there twice and a file that is not YAML.
 - Files are read as YAML 1.2: `1e-3` is a number, `no` and `off` are words, only `true` and `false` are truth values.
-- Relative paths in `data.path`, `data.split`, `data.corrections` and `model.weights` are relative to the working folder,
-  also when they stand in a file. A run stores them as absolute paths.
+- Relative paths in `data.path`, `data.split`, `data.corrections` and `model.weights` are relative to the working
+  folder, also when they stand in a file. A run stores them as absolute paths.
 - `config.yaml` in a run folder holds every value of that run: `imgclf train -c runs/NAME/config.yaml` repeats it.
 
 ## Flags that set a key
