@@ -13,7 +13,7 @@ import shapes
 import torch
 from fastai.vision.all import Callback
 from safetensors.torch import load_file
-from support import ROOT, history, run_command
+from support import ROOT, history, run_command, run_here
 from torch import multiprocessing
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are s
 SMALL = {
     "model.arch": "resnet18", "model.pretrained": False, "augment.size": 32, "augment.presize": 40,
     "data.workers": 0, "train.precision": "fp32", "train.device": "cpu", "train.lr": 0.003,
+    "model.cut": -4,
 }  # fmt: skip
 UNCHANGED = {
     "augment.flip": False, "augment.min_scale": 1, "augment.max_rotate": 0, "augment.min_zoom": 1,
@@ -62,7 +63,7 @@ class Steps(Callback):
 
 
 def fit(batch_size: int, images: str) -> dict[str, list[float]]:
-    """Two epochs of a ResNet-18 without randomness: losses of the steps, and the last epoch's record."""
+    """Two epochs of a small network without randomness: losses of the steps, and the last epoch's record."""
     settings = {"data.path": images, "data.batch_size": batch_size, **SMALL, **UNCHANGED}
     cfg = load(None, [Override(key, value, "test") for key, value in settings.items()]).config
     with together.joined(cfg):
@@ -115,7 +116,7 @@ def test_the_command_trains_in_two_processes_and_one_speaks_and_writes(images, t
     assert json.loads((run / "manifest.json").read_text())["processes"] == 2
     # The figures of the fit, by two processes, are those of the finished model, by one.
     assert float(history(run)[0]["error_rate"]) == pytest.approx(done.json["best"]["error_rate"])
-    refused = run_command("train", "--resume", "run", "--extend", "1", "--devices", "1", cwd=tmp_path)
+    refused = run_here("train", "--resume", "run", "--extend", "1", "--devices", "1", cwd=tmp_path)
     assert (refused.returncode, "begun with 2 processes, this command has 1" in refused.stderr) == (2, True)
 
 

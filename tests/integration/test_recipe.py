@@ -6,6 +6,8 @@ import pytest
 import shapes
 from support import history, run_here
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

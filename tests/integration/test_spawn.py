@@ -23,12 +23,12 @@ main()
 
 
 def test_a_training_with_spawned_workers_equals_one_without_any(tmp_path, quick):
-    images = shapes.write(tmp_path / "images", per_class=8)
+    images = shapes.write(tmp_path / "images", per_class=6)
     spawned, alone = tmp_path / "spawned", tmp_path / "alone"
     spawned.mkdir()
     alone.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, "train", "-d", str(images), *SMALL, "--set", "data.workers=2"],
+        [sys.executable, "-c", SCRIPT, "train", "-d", str(images), *SMALL, "--set", "data.workers=1"],
         cwd=spawned, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -249,7 +249,7 @@ def test_eight_bits_are_calibrated_on_training_images(run, work, tmp_path):
     whole = json.loads((tmp_path / "model.onnx.json").read_text())["bytes"]
     assert (
         facts["passed"] and facts["bytes"] < whole / 2
-    )  # 0.43: the head of so short a network has a fifth of its weights
+    )  # 0.43: the head of so short a network is a sixth of it
     assert facts["accuracy"]["export"]["n"] == facts["parity"]["n_images"]
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from imgclf.console import Terminal
 from imgclf.data import loaders, prepare
 
+pytestmark = pytest.mark.usefixtures("quick")
 KINDS = ("none", "sampler", "loss")
 
 

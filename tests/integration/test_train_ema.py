@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file
 from support import history, run_here
 
+pytestmark = pytest.mark.usefixtures("quick")
 TINY = [
     *("-a", "resnet18", "-e", "1", "--freeze-epochs", "1", "--size", "32", "--presize", "40", "-b", "8"),
     *("--lr", "0.003", "--set", "model.pretrained=false", "--set", "train.precision=fp32", "--set", "model.cut=-3"),
