@@ -16,8 +16,13 @@ settings.register_profile("any machine", deadline=None)  # a machine with other 
 settings.load_profile("any machine")
 
 
-def pytest_configure() -> None:
-    """Tests that run side by side share the cores: one thread for each process, and for the commands it starts."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests that run side by side share the cores: one thread for each process, and for the commands it starts.
+
+    Files are given out as collected, integration first: by their number of tests, as pytest-xdist has it, files of one
+    long test would come last, and a process would wait for the other one's.
+    """
+    config.option.loadscopereorder = False  # as --no-loadscope-reorder, which 3.6 does not know
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ["OMP_NUM_THREADS"] = "1"  # torch is not imported yet
 
