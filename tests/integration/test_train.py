@@ -247,9 +247,7 @@ def test_eight_bits_are_calibrated_on_training_images(run, work, tmp_path):
     assert (plain.split()[0], small.split()[0]) == ("onnx", "onnx-int8")
     facts = json.loads((tmp_path / "model.int8.onnx.json").read_text())
     whole = json.loads((tmp_path / "model.onnx.json").read_text())["bytes"]
-    assert (
-        facts["passed"] and facts["bytes"] < whole / 2
-    )  # 0.43: the head of so short a network is a sixth of it
+    assert facts["passed"] and facts["bytes"] < whole / 2  # 0.43: the head of so short a network is a sixth of it
     assert facts["accuracy"]["export"]["n"] == facts["parity"]["n_images"]
 
 
