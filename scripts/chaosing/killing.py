@@ -169,13 +169,13 @@ def _watch(made: Attack, process: Started, kill: float | None, rng: random.Rando
 
 
 def _usual(made: Attack, killed: bool) -> set[int]:
-    """The exit codes a process may have: a soft signal may come too late, or before the command has begun."""
+    """The exit codes a process may have: any signal may come too late, a soft one before the command has begun."""
     if not killed:
         return {0}
     number = signal.Signals[made.kills[-1]["signal"]]
     at_once = number == signal.SIGINT and (made.real or "again" in made.kills[-1])
     soft = {0, 130} | ({-signal.SIGINT} if at_once else set())
-    return {-number} if number == signal.SIGKILL else soft | ({-number} if number == signal.SIGTERM else set())
+    return {0, -number} if number == signal.SIGKILL else soft | ({-number} if number == signal.SIGTERM else set())
 
 
 def tracebacks(log: Path) -> list[str]:
