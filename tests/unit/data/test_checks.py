@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from imgclf.console import Terminal
-from imgclf.data import alike, checks, leaks, prepare, scan, split, survey
+from imgclf.data import alike, checks, images, leaks, prepare, scan, split, survey
 from imgclf.data.alike import Alike
 from imgclf.data.inspection import FileCheck, inspect_file
 from imgclf.data.samples import Sample, Samples
@@ -215,5 +215,6 @@ def test_what_was_passed_over_is_said(tmp_path, pictures, make_config, capsys):
 @pytest.mark.real
 def test_every_bad_file_of_the_shared_pack_is_found_and_no_good_one(odd_images):
     wrong = [p.name for p in (odd_images / "bad").iterdir() if not inspect_file(p).reason]
-    wrong += [f"{p.name}: {r}" for p in (odd_images / "good").iterdir() if (r := inspect_file(p).reason)]
+    good = [p for p in (odd_images / "good").iterdir() if p.suffix != ".avif" or "AVIF" in images._built()]
+    wrong += [f"{p.name}: {r}" for p in good if (r := inspect_file(p).reason)]
     assert wrong == []

