@@ -4,6 +4,7 @@ YAML is read as YAML 1.2 (``1e-3`` is a number, ``no`` a word) and duplicate key
 """
 
 import io
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,7 +206,7 @@ def _absolute(path: str) -> str:
     """Relative paths are relative to the working folder; a stored configuration must not depend on it."""
     if not path or path in EMBEDDED_DATA or path.startswith(NAMED_DATA):
         return path
-    return str(Path(path).expanduser().absolute())
+    return str(Path(os.path.expanduser(path)).absolute())  # noqa: PTH111 - pathlib's fails for a user there is not
 
 
 def _describe(error: ValidationError, origin: Mapping[str, str]) -> list[str]:

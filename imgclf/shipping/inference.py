@@ -3,6 +3,7 @@
 Neither fastai nor, for an ONNX file, torch is imported.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -187,7 +188,7 @@ def load(model: str | Path, device: str = "cpu", trust: bool = False) -> Predict
     Raises:
         ModelError: if there is no such model, or it cannot be trusted to be whole.
     """
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))  # noqa: PTH111 - pathlib's fails for a user there is not
     suffix = path.suffix.lower()
     if (path / runs.WEIGHTS).is_file():
         return _from_bundle(path, "bundle", device, trust)

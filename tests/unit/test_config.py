@@ -141,6 +141,12 @@ def test_relative_paths_become_absolute_and_home_is_expanded(file, here, monkeyp
     assert (cfg.data.path, cfg.model.weights) == (str(here / "some/photos"), "/home/someone/w.pth")
 
 
+def test_a_home_folder_that_nobody_has_is_a_path_like_any_other(file, here):
+    assert load(file("data: {path: ~nobody-of-that-name/photos}\n")).config.data.path == str(
+        here / "~nobody-of-that-name/photos"
+    )
+
+
 @pytest.mark.parametrize("name", ["digits"])
 def test_names_of_known_data_stay_as_they_are(file, name):
     assert load(file("{}"), [flag("data.path", name)]).config.data.path == name

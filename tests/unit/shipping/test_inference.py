@@ -150,7 +150,7 @@ def test_what_is_no_model_is_refused(tmp_path, name, content, message):
 
 
 def test_places_without_a_model_say_what_a_model_is(tmp_path):
-    for path in (tmp_path, tmp_path / "nothing"):
+    for path in (tmp_path, tmp_path / "nothing", "~nobody-of-that-name/model"):
         with pytest.raises(ModelError) as caught:
             inference.load(path)
         assert ".onnx" in caught.value.hint
