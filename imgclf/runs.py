@@ -129,7 +129,8 @@ def create(runs_dir: Path, name: str, config_text: str, manifest: dict[str, Any]
     takes its name; what it leaves is hidden, and removed when the next run is made.
 
     Raises:
-        ModelError: if the name is taken (exit code 4) or the folder cannot be written.
+        UserError: if it cannot be a name.
+        ModelError: if the name is taken, or the folder cannot be written.
     """
     _check_name(name)
     run = Run(runs_dir / name)
@@ -156,8 +157,8 @@ def _check_name(name: str) -> None:
     """Refuse what is no folder's name on every system: a run is copied from one to another."""
     if not re.fullmatch(r"[\w][\w.+-]*", name):
         raise UserError(f"'{name}' cannot be a run's name", "use letters, digits, '.', '_', '+' and '-'")
-    if name == LATEST:
-        raise UserError(f"'{name}' cannot be a run's name: --resume {name} is the newest that was not finished")
+    if name in (LATEST, AUTO):
+        raise UserError(f"'{name}' cannot be a run's name: --resume {name} means something else", "choose another")
     if name.endswith(".") or name.partition(".")[0].upper() in DEVICES:
         raise UserError(
             f"'{name}' cannot be a run's name: Windows has no such folder",

@@ -44,7 +44,7 @@ def test_a_taken_name_is_refused_with_a_free_one_and_nothing_is_touched(tmp_path
     assert (tmp_path / "runs/mine/config.yaml").read_text() == "seed: 1\n"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "latest", "-dash", ".hidden", "a b", "a\n", "a\x00"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "latest", "auto", "-dash", ".hidden", "a b", "a\n", "a\x00"])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path, name):
     with pytest.raises(UserError, match="cannot be a run's name"):
         runs.create(tmp_path, name, "", {})
