@@ -47,7 +47,7 @@ def _error(run: Row) -> str:
     accuracy, error = result.get("metrics", {}).get("accuracy"), result.get("best", {}).get("error_rate")
     if error is None:
         return ""
-    if not accuracy:
+    if not accuracy or None in (accuracy["low"], accuracy["high"]):
         return f"{error:.3f}"
     return f"{error:.3f} ({1 - accuracy['high']:.3f}–{1 - accuracy['low']:.3f}, n={accuracy['n']})"
 

@@ -114,12 +114,13 @@ def _tell_finished(run: runs.Run, cfg: "Config", terminal: Terminal) -> None:
 
     check_keys(load(str(run.file(runs.CONFIG))).config, cfg)
     if ranks.is_first():
-        result = run.manifest()["result"]
-        accuracy = result["metrics"]["accuracy"]
-        reached = (
-            f"accuracy {accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}, n={accuracy['n']})"
-        )
-        terminal.result(result, f"{run.path} is finished: {reached}")
+        result = run.manifest().get("result") or {}
+        accuracy = result.get("metrics", {}).get("accuracy")
+        reached = ""
+        if accuracy and None not in accuracy.values():
+            low, high = accuracy["low"], accuracy["high"]
+            reached = f": accuracy {accuracy['value']:.3f} ({low:.3f} to {high:.3f}, n={accuracy['n']})"
+        terminal.result(result, f"{run.path} is finished{reached}")
 
 
 def _human(result: Any) -> str:

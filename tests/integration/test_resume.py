@@ -17,6 +17,7 @@ import torch
 from support import history, run_here, same
 
 from imgclf import runs
+from imgclf.config import dump, load_config
 
 SMALL = [
     *("-a", "resnet18", "-e", "2", "--freeze-epochs", "1", "--size", "32", "--presize", "40", "-b", "9"),
@@ -292,6 +293,16 @@ def test_auto_begins_goes_on_and_is_content_with_a_finished_run(images, whole, t
     other = run_here(*again, "--seed", "7", cwd=tmp_path)
     assert (other.returncode, "seed: the run has 42, this command 7" in other.stderr) == (2, True)
     assert (tmp_path / "runs" / "run" / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "result", [None, {}, {"metrics": {}}, {"metrics": {"accuracy": {"value": 0.9, "low": None, "high": None, "n": 3}}}]
+)
+def test_auto_is_content_with_a_finished_run_that_does_not_say_what_it_reached(tmp_path, result):
+    run = runs.create(tmp_path / "runs", "run", dump(load_config("digits")), {})
+    run.finish("finished", result=result)
+    done = run_here("train", "--name", "run", "--resume", "auto", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "runs/run is finished\n"), done.stderr
 
 
 @pytest.mark.parametrize("more", [[], ["--name", "run", "--extend", "1"], ["--name", "run", "--dry-run"]])

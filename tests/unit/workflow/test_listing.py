@@ -128,3 +128,12 @@ def test_one_run_for_people():
         "extend1: 1 epoch, 4 steps, lr not found\nbecause",
         "learning rate": "0.001: as given", "changed": "since b: nothing", "files": "x",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("figure", ["value", "low", "high"])
+def test_an_interval_without_one_of_its_figures_is_not_told(tmp_path, figure):
+    accuracy = {"value": 0.9, "low": 0.8, "high": 0.95, "n": 20, figure: None}
+    run = runs.create(tmp_path, "a", "", {})
+    run.finish("finished", result={"best": {"error_rate": 0.1}, "metrics": {"accuracy": accuracy}})
+    told = dict(run_view.rows(listing.details(run)))["error rate"]
+    assert told == ("0.100 (0.050–0.200, n=20)" if figure == "value" else "0.100")
