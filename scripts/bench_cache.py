@@ -2,7 +2,7 @@
 
     python scripts/bench_cache.py [--workers 2] [--repeats 5] [--images 256] [--json FILE]
 
-The pictures are those of `bench_data.py large`, twelve of them, in as many files of their own content as an epoch has
+The pictures are those of `bench_data.py large`, sixteen of them, in as many files of their own content as an epoch has
 images. Three pipelines read them in turns (presize 460, size 224, batches of 32, the same workers): `data.cache: none`,
 `ram` and `disk`, the last in a temporary folder. The first epoch of each fills its cache and is told apart. Nothing is
 trained. Prints median, least and most of the later epochs, start of the workers included, the milliseconds of processor

@@ -12,7 +12,6 @@ the largest compares with the smallest. `--workers` compares threads with proces
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,11 +20,11 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from scripts import benching
 
 PLANTED_EVERY = 50
-LAYERS = ((3, 0.5), (7, 0.3), (20, 0.2))  # cells a side, and share: like a photograph, coarse and fine structure
 
 
 def make(folder: Path, n: int, side: int) -> None:
@@ -34,16 +33,7 @@ def make(folder: Path, n: int, side: int) -> None:
         (folder / name).mkdir(parents=True)
     for i in range(n):
         copy = i % PLANTED_EVERY == 1
-        picture(i - copy, side).save(folder / "ab"[i % 2] / f"{i:06d}.jpg", quality=60 if copy else 90)
-
-
-def picture(seed: int, side: int) -> Image.Image:
-    random = np.random.default_rng(seed)
-    made = np.zeros((side, side, 3))
-    for cells, share in LAYERS:
-        layer = Image.fromarray(random.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-        made += share * np.asarray(layer.resize((side, side), Image.Resampling.BICUBIC))
-    return Image.fromarray(made.astype(np.uint8))
+        benching.picture(i - copy, (side, side)).save(folder / "ab"[i % 2] / f"{i:06d}.jpg", quality=60 if copy else 90)
 
 
 def check(folder: Path) -> dict[str, Any]:
@@ -59,11 +49,10 @@ def check(folder: Path) -> dict[str, Any]:
     done, processor = time.perf_counter(), time.process_time() - processor
     numbers = [sorted(int(Path(found.pictures[i][0]).stem) for i in pair) for pair in found.near.tolist()]
     right = sum(b - a == 1 and a % PLANTED_EVERY == 0 for a, b in numbers)
-    unit = 2**20 if sys.platform == "darwin" else 2**10
     return {
         "seconds": done - started, "processor": processor, "comparing": done - seen,
         "found": right, "false": len(numbers) - right,
-        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
+        "memory_mb": benching.most_mb(),
     }  # fmt: skip
 
 

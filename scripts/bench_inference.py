@@ -18,7 +18,6 @@ are decoded already: what is left when nothing has to be read.
 import argparse
 import contextlib
 import io
-import os
 import sys
 import tempfile
 import warnings
@@ -31,11 +30,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from imgclf.cores import cores
 from scripts import bench_train, benching
 from scripts.benching import Figures
 
 BATCH, ONE_BY_ONE, DECODED = 64, 32, 256
-WORKERS = min(8, os.cpu_count() or 1)  # as Predictor.predict
+WORKERS = min(8, cores())  # as Predictor.predict
 
 
 def model(folder: Path, arch: str, runs_dir: Path) -> Path:

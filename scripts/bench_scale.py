@@ -18,7 +18,6 @@ import argparse
 import gc
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -36,7 +35,7 @@ from scripts import benching
 
 CLASSES, BATCH = 10, 64
 PASS = 200  # batches: as many for every size
-# Noise of the clock: what takes less than this a thousand images says nothing about growth.
+# Noise of the clock: what takes less than this an image says nothing about growth.
 NEGLIGIBLE_US = 5.0
 
 
@@ -50,11 +49,6 @@ def make(folder: Path, n: int, side: int, classes: int = CLASSES) -> Path:
         pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / names[i % classes] / f"{i:06d}.png", compress_level=1)
     return folder
-
-
-def peak() -> float:
-    """The most memory this process has held, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def stages(folder: Path) -> dict[str, Any]:
@@ -78,7 +72,7 @@ def stages(folder: Path) -> dict[str, Any]:
 
     gc.collect()
     gc.freeze()  # a look through all that the imports made would be some stage's, by chance
-    before = peak()
+    before = benching.most_mb()
     found = stage("scan", lambda: scan.scan(cfg, terminal=Terminal(quiet=True)))
     stage("check", lambda: survey.inspect(found.root, found.items))
     looked_at = stage("check again", lambda: survey.inspect(found.root, found.items))
@@ -96,12 +90,18 @@ def stages(folder: Path) -> dict[str, Any]:
 
     stage("epoch", first_batch)
     stage("epoch, again", first_batch)
-    ready = peak()
+    ready = benching.most_mb()
     for _ in range(2):
         batches = iter(dls.train)
         for _ in range(PASS):
             next(batches, None)
-    return {"images": len(found.items), "seconds": took, "before_mb": before, "ready_mb": ready, "read_mb": peak()}
+    return {
+        "images": len(found.items),
+        "seconds": took,
+        "before_mb": before,
+        "ready_mb": ready,
+        "read_mb": benching.most_mb(),
+    }
 
 
 def of_images(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -195,14 +195,18 @@ def run(command: list[Any], env: Mapping[str, str] | None = None, timeout: float
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
         raise RuntimeError("\n".join([f"{command[0]} ended with {process.returncode}:", *output.splitlines()[-12:]]))
-    unit = 2**20 if sys.platform == "darwin" else 2**10
     told = [json.loads(line) for line in output.splitlines()[-1:] if line.startswith("{")]
     return {
         "seconds": time.perf_counter() - started,
         "processor_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "memory_mb": most / 2**20 if most else after.ru_maxrss / unit,
+        "memory_mb": most / 2**20 if most else most_mb(resource.RUSAGE_CHILDREN),
         **(told[0] if told else {}),
     }
+
+
+def most_mb(who: int = resource.RUSAGE_SELF) -> float:
+    """The most memory this process has held, MB; or the largest of its finished children."""
+    return resource.getrusage(who).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 class Peak:

@@ -88,7 +88,7 @@ def run_case(
         except UserError as e:
             str(e).encode("utf-8", "surrogatepass")
             return "refused"
-        except (Exception, SystemExit, RecursionError):
+        except (Exception, SystemExit):
             if keep is not None:
                 _keep(case.folder, keep / f"{name}-{seed}-{number}")
             return traceback.format_exc()

@@ -65,7 +65,7 @@ def make_config(tmp_path, monkeypatch) -> Callable[..., Config]:
 
 @pytest.fixture(scope="session")
 def pictures() -> type:
-    """The picture makers above, for tests in any folder."""
+    """The picture makers of ``support``, for tests in any folder."""
     return Makers
 
 
