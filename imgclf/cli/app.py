@@ -1,6 +1,7 @@
 """The `imgclf` command. The only place that reports errors; everything else raises."""
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -158,11 +159,14 @@ def run(arguments: list[str]) -> int:
 
 
 def _explained(error: Exception, terminal: Terminal, debug: bool) -> int | None:
-    """Report what is no bug though it is no ``UserError``: Ctrl-C, or the disk; returns the exit code, or None."""
+    """Report what is no bug though it is no ``UserError``: Ctrl-C, the disk, a name; returns the exit code, or None."""
     if "KeyboardInterrupt" in (str(error).splitlines() or [""])[-1]:  # some compiled code, pydantic's, wraps it
         terminal.note("interrupted")
         return EXIT_INTERRUPTED
-    found = disk.explain(error) if isinstance(error, OSError) else None
+    found: UserError | None = disk.explain(error) if isinstance(error, OSError) else None
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        said = f"a name longer than any file's: {str(error.filename)[:80]}…"
+        found = UsageProblem(said, "put each of several names in quotes of its own")
     return _told(found, terminal, debug) if found else None
 
 
