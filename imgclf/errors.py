@@ -1,6 +1,7 @@
 """The mistakes a user can make, each with an exit code and a way out.
 
-Code raises; only ``imgclf.cli.app`` reports. Anything that is not a ``UserError`` is a bug and keeps its traceback.
+Code raises; only ``imgclf.cli.app`` reports. Anything that is not a ``UserError`` is a bug and keeps its traceback, but
+for Ctrl-C, a disk that is full or refuses writing, and a name too long for a file.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -111,16 +112,10 @@ def first_line(error: object) -> str:
     return (lines or [type(error).__name__])[0][:200]
 
 
-def closest(word: str, options: Iterable[str]) -> str | None:
-    """The option that ``word`` was probably meant to be, or None."""
-    matches = get_close_matches(word, list(options), n=1, cutoff=0.5)
-    return matches[0] if matches else None
-
-
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """``" Did you mean 'resnet34'?"`` for the closest option, or an empty string."""
-    match = closest(word, options)
-    return f" Did you mean '{match}'?" if match else ""
+    matches = get_close_matches(word, list(options), n=1, cutoff=0.5)
+    return f" Did you mean '{matches[0]}'?" if matches else ""
 
 
 @contextmanager
