@@ -18,18 +18,7 @@ SMALL = [
     *("--lr", "0.003", "--set", "model.pretrained=false", "--set", "train.precision=fp32"),
     *("--device", "cpu", "--set", "data.workers=0", "--name", "run"),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    """One thread, as wherever bits are compared, and no pictures, which are not the subject here."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("imgclf.workflow.keeping.draw", lambda *_: [])
-        patch.setattr("imgclf.results.plots.history_plot", lambda *_: None)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import shapes
 import torch
-from support import history, run_here, same
+from support import history, no_pictures, run_here, same
 
 from imgclf import runs
 from imgclf.config import dump, load_config
@@ -25,27 +25,8 @@ SMALL = [
     *("--device", "cpu", "--set", "model.cut=-3"),  # a quarter of the weights: saving is what takes the time
 ]  # fmt: skip
 EACH_STEP = ["--set", "train.checkpoint_minutes=0"]
+pytestmark = pytest.mark.usefixtures("quick")  # one thread as in the runs that are killed
 kills = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9 and no fork server")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """As in the runs that are killed: another number of threads adds in another order, so to other bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        _no_pictures(patch.setattr)
-        yield
-    torch.set_num_threads(threads)
-
-
-def _no_pictures(replace) -> None:
-    """They take longer than the training and are not the subject here."""
-    from imgclf.results import plots
-    from imgclf.workflow import keeping
-
-    replace(keeping, "draw", lambda *_: [])
-    replace(plots, "history_plot", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +50,7 @@ def command(arguments: list[str], cwd: str) -> None:
     torch.set_num_threads(1)
     from imgclf.cli.app import main
 
-    _no_pictures(setattr)
+    no_pictures(pytest.MonkeyPatch().setattr)
     main(arguments)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import shapes
-import torch
 from support import history, run_here, same
 
 SMALL = [
@@ -55,24 +54,19 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick():
-    """One thread; no pictures, and the first run's figures for all: not the subject here."""
+def _judged_once(quick):
+    """The first run's figures for all: they are not the subject here."""
     from imgclf.workflow import keeping
 
-    threads, judge = torch.get_num_threads(), keeping.judge
-    torch.set_num_threads(1)
-    first = []
+    judge, first = keeping.judge, []
 
     def once(*arguments):
         first.append(judge(*arguments)) if not first else None
         return first[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keeping, "draw", lambda *_: [])
-        patch.setattr("imgclf.results.plots.history_plot", lambda *_: None)
         patch.setattr(keeping, "judge", once)
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
