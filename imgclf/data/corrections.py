@@ -17,7 +17,7 @@ ACTIONS = ("relabel", "drop")
 def file_of(cfg: Config) -> Path | None:
     """The corrections a configuration asks for."""
     file = cfg.data.corrections
-    return None if file is None else Path(file).expanduser()
+    return None if file is None else Path(file)
 
 
 def apply(file: Path, samples: Samples) -> Samples:

@@ -56,7 +56,7 @@ def split(cfg: Config, samples: Samples) -> Dataset:
         DataError: if training or validation would be empty, or training has a single class.
     """
     reuse = cfg.data.split
-    rows = changes.read(split_file(Path(reuse).expanduser())) if reuse else []
+    rows = changes.read(split_file(Path(reuse))) if reuse else []
     assigned, remedy = _reused(samples, rows, str(reuse)) if reuse else _assigned(cfg, samples)
     parts = {name: tuple(s for s in assigned if s.split == name) for name in ("train", "valid", "test")}
     classes = tuple(sorted({label for s in parts["train"] for label in s.labels}))

@@ -80,7 +80,7 @@ def body(name: str, channels: int = 3) -> TimmBody:
 
     try:
         return TimmBody(timm.create_model(name, pretrained=False, num_classes=0, in_chans=channels))
-    except (NotImplementedError, RuntimeError):  # older ones look at numbers while they are built, which meta has not
+    except RuntimeError:  # older ones look at numbers while they are built, which meta has not
         with torch.device("cpu"):
             return TimmBody(timm.create_model(name, pretrained=False, num_classes=0, in_chans=channels))
 

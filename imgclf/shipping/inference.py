@@ -262,7 +262,7 @@ def _torch_device(name: str) -> "torch.device":
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as e:
+    except (RuntimeError, AssertionError) as e:  # what torch raises for a device it has not, or was not built for
         raise UserError(f"the device '{name}' cannot be used: {first_line(e)}", "use --device cpu") from e
     return device
 

@@ -110,7 +110,7 @@ def _read(file: Path) -> dict[str, Trial]:
         trials = {key: _recorded(*value) for key, value in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    # Version 1.0 wrote down every failure, and not why.
+    # A failure without its reason is from before reasons were kept: it is tried again.
     return {key: trial for key, trial in trials.items() if trial.times or trial.reason}
 
 

@@ -132,7 +132,8 @@ def _changed(s: Session, run: Run) -> list[str]:
     """The images whose row in the run's ``split.csv`` would be another now."""
     file = run.file(runs.SPLIT)
     known = set(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else None
-    return [row.partition(",")[0] for row in s.data.split_csv.splitlines() if known is not None and row not in known]
+    changed = [row for row in s.data.split_csv.splitlines() if known is not None and row not in known]
+    return [next(csv.reader([row]))[0] for row in changed]
 
 
 def write_history(run: Run, rows: list[dict[str, Any]]) -> None:

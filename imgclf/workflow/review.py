@@ -81,14 +81,8 @@ def review(
     kept, probs, how = _judged(cfg, predictor, root, samples, device, terminal)
     targets = evaluate.targets(predictor, kept)
     found = ranked([s.path for s in kept], [str(s.split) for s in kept], targets, probs, predictor.classes)[:limit]
-    again = [
-        "imgclf",
-        "train",
-        "-c",
-        str(run.file(runs.CONFIG).absolute()),
-        "--set",
-        "data.corrections=corrections.csv",
-    ]
+    config = str(run.file(runs.CONFIG).absolute())
+    again = ["imgclf", "train", "-c", config, "--set", "data.corrections=corrections.csv"]
     with disk.explained(run.path):
         page = write_review(
             run.file(runs.REVIEW),

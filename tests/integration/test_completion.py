@@ -109,7 +109,7 @@ def test_configurations(offered):
 
 def test_architectures(offered):
     if not find_spec("timm"):
-        pytest.skip("needs timm")
+        pytest.skip("needs timm: pip install 'imgclf[timm]'")
     assert offered("train", "--arch", "resnet1") == ["resnet18", "resnet101", "resnet152"]
     assert offered("train", "--arch", "efficientnetv2_rw") == [f"efficientnetv2_rw_{size}" for size in "tsm"]
     assert offered("compare", "--archs", "resnet18,resnet1") == ["resnet18,resnet101", "resnet18,resnet152"]
