@@ -143,7 +143,7 @@ def _data(record: Record, report: dict[str, Any], name: str | None) -> str:
 FIGURES = {
     "accuracy": "accuracy",
     "top5_accuracy": "right class among the five most probable",
-    "majority_baseline": "accuracy of always the commonest class",
+    "majority_baseline": "accuracy of always the class commonest in these images",
     "accuracy_multi": "right decisions, label by label",
     "mAP": "mean average precision",
     "macro_f1": "macro F1",

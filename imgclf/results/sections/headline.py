@@ -59,5 +59,7 @@ def _shared(evaluation: dict[str, Any]) -> list[Card]:
     note = "expected" if before is None else f"{number(before)} before calibration"
     cards.append(("calibration error", number(evaluation["ece_after"]), note))
     if baseline := evaluation.get("majority_baseline"):
-        cards.append(("to beat", number(baseline["value"]), "accuracy of always answering the commonest class"))
+        cards.append(
+            ("to beat", number(baseline["value"]), "accuracy of always answering the class commonest in these images")
+        )
     return cards
