@@ -235,8 +235,10 @@ def _tolerance(train: np.ndarray, targets: np.ndarray) -> float:
 def _regression(train: np.ndarray, targets: np.ndarray, strength: float) -> Callable[[np.ndarray], Any]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
-    with warnings.catch_warnings():
+    # Its steps are so short that the threads of NumPy's and SciPy's BLAS mostly wait for each other: one is quicker.
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # a last digit of a baseline
         fitted = LogisticRegression(C=strength, max_iter=300, tol=_tolerance(train, targets)).fit(train, targets)
     answer: Callable[[np.ndarray], Any] = fitted.predict_proba

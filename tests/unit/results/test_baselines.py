@@ -22,6 +22,24 @@ def test_logistic_regression_is_scikit_learns():
     np.testing.assert_allclose(baselines.logistic(f, 10.0), plain.predict_proba(normalize(f.judged)), atol=1e-6)
 
 
+def test_logistic_regression_is_fitted_on_one_thread_as_more_wait_for_each_other(monkeypatch):
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_info
+
+    seen = []
+    fit = LogisticRegression.fit
+
+    def look(self, *args):
+        seen.append({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+        return fit(self, *args)
+
+    monkeypatch.setattr(LogisticRegression, "fit", look)
+    before = threadpool_info()
+    baselines.logistic(frozen(), 1.0)
+    assert seen == [{1}]
+    assert threadpool_info() == before
+
+
 def test_logistic_regression_learns_many_classes_too():
     """The slope of its loss begins below scikit-learn's tolerance there, and it would answer one class for all."""
     rng, n_classes = np.random.default_rng(0), 200
