@@ -33,6 +33,7 @@ class CropLoss:
     costs: np.ndarray
     recommended: ResizeRule
     why: str
+    crop_pct: float = 1.0
 
     def worst(self, n: int = 12) -> list[tuple[str, float]]:
         """The images with the highest cost, the worst first."""
@@ -49,13 +50,24 @@ class CropLoss:
         }  # fmt: skip
 
 
-def measure(root: Path, paths: Sequence[str], rule: ResizeRule, step: Callable[[], object] = lambda: None) -> CropLoss:
-    """Read the size of every image (its header alone) and judge the rule."""
+def measure(
+    root: Path,
+    paths: Sequence[str],
+    rule: ResizeRule,
+    step: Callable[[], object] = lambda: None,
+    crop_pct: float = 1.0,
+) -> CropLoss:
+    """Read the size of every image (its header alone) and judge the rule.
+
+    Args:
+        crop_pct: The share of the shorter side that a crop keeps.
+    """
     ratios = np.array([_ratio(root / path, step) for path in paths])
     sides = np.maximum(ratios, 1 / ratios)
-    costs = sides if rule == "squish" else 1 - 1 / sides
+    kept = crop_pct**2 if rule == "crop" else 1.0
+    costs = sides if rule == "squish" else 1 - kept / sides
     recommended, why = recommend(ratios)
-    return CropLoss(rule, tuple(paths), costs, recommended, why)
+    return CropLoss(rule, tuple(paths), costs, recommended, why, crop_pct)
 
 
 def recommend(ratios: np.ndarray) -> tuple[ResizeRule, str]:
@@ -83,15 +95,15 @@ def sheet(root: Path, found: CropLoss, n: int = 12) -> tuple[list[np.ndarray], l
     dimmed; padded and squished images are shown as the model gets them."""
     worst = found.worst(n)
     unit = "{:.1f}x" if found.rule == "squish" else "{:.0%}"
-    pictures = [np.asarray(_drawn(decode(root / path, SHEET_PIXELS), found.rule)) for path, _ in worst]
+    pictures = [np.asarray(_drawn(decode(root / path, SHEET_PIXELS), found.rule, found.crop_pct)) for path, _ in worst]
     return pictures, [f"{unit.format(cost)}  {Path(path).name}" for path, cost in worst]
 
 
-def _drawn(image: Image.Image, rule: ResizeRule) -> Image.Image:
+def _drawn(image: Image.Image, rule: ResizeRule, crop_pct: float) -> Image.Image:
     if rule != "crop":
         return resize(image, SHEET_PIXELS, rule, (0.5, 0.5))
     image = ImageOps.contain(image, (SHEET_PIXELS, SHEET_PIXELS))
-    side = min(image.size)
+    side = max(1, round(crop_pct * min(image.size)))
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
     dimmed = Image.blend(image, Image.new("RGB", image.size, "white"), 0.65)

@@ -65,13 +65,14 @@ class Fitted:
     size: int
     rule: ResizeRule
     grey_range: GreyRange | None = None
+    crop_pct: float = 1.0
 
     @classmethod
     def of(cls, preprocess: Preprocess) -> "Fitted":
-        return cls(preprocess.size, preprocess.resize, preprocess.grey_range)
+        return cls(preprocess.size, preprocess.resize, preprocess.grey_range, preprocess.crop_pct)
 
     def make(self, path: Path) -> Image.Image:
-        record = Preprocess(self.size, self.rule, grey_range=self.grey_range)
+        record = Preprocess(self.size, self.rule, grey_range=self.grey_range, crop_pct=self.crop_pct)
         return record.fit(record.open(path, record.decode_pixels))
 
     def shape(self, file: File) -> tuple[int, int]:

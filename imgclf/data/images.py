@@ -42,6 +42,8 @@ FROM_STRANGERS = tuple(kind for kind in KINDS if kind not in ("TGA", "DIB"))
 
 ResizeRule = Literal["crop", "pad", "squish"]
 GreyRange = tuple[float, float]
+# What the first models had without a word about it: fields of ``Preprocess`` that are written where they differ.
+LATER: dict[str, Any] = {"grey_range": None, "crop_pct": 1.0}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Preprocess:
     """Everything between a decoded image and the model's input; stored in every artefact.
 
     ``size`` in pixels; ``mean`` and ``std`` on the scale 0 to 1, one for each of the model's ``channels``: 3 is RGB, 1
-    is grey. ``grey_range``: what becomes black and white in files of grey with more than 8 bits.
+    is grey. ``grey_range``: what becomes black and white in files of grey with more than 8 bits. ``crop_pct``, as timm
+    calls it: the share of the shorter side that the square of ``crop`` shows.
     """
 
     size: int
@@ -59,6 +62,7 @@ class Preprocess:
     std: tuple[float, ...] = IMAGENET_STD
     channels: Literal[1, 3] = 3
     grey_range: GreyRange | None = None
+    crop_pct: float = 1.0
 
     def open(self, path: Path, at_least: int | None = None) -> Image.Image:
         """``decode``, as the model wants it."""
@@ -69,7 +73,21 @@ class Preprocess:
 
         A model with one channel turns this grey (``luma``) as its first step.
         """
-        return resize(image, self.size, self.resize, (0.5, 0.5))
+        whole = resize(image, self.resized, self.resize, (0.5, 0.5))
+        if self.resized == self.size:
+            return whole
+        edge = (self.resized - self.size) // 2
+        return whole.crop((edge, edge, edge + self.size, edge + self.size))
+
+    @property
+    def resized(self) -> int:
+        """The side of the square of whose pixels the model sees the central ones: 0.875 at 224 is 256, as in timm."""
+        return int(self.size / self.crop_pct)
+
+    @property
+    def framing(self) -> str:
+        """How an image becomes square, for people."""
+        return self.resize if self.crop_pct == 1 else f"{self.resize} of {self.crop_pct:.3g} of the shorter side"
 
     @property
     def colours(self) -> str:
@@ -78,12 +96,12 @@ class Preprocess:
 
     @property
     def decode_pixels(self) -> int:
-        """What ``decode`` may shrink the shorter side to: twice the size, so that the resize still has detail left to
+        """What ``decode`` may shrink the shorter side to: twice what it is resized to, so that there is detail left to
         average.
 
         Without that margin a shrunk JPEG and a fully decoded one give probabilities up to 0.2 apart at 64 pixels.
         """
-        return 2 * self.size
+        return 2 * self.resized
 
     def load(self, path: Path) -> np.ndarray:
         """A file as a uint8 array (size, size, 3)."""
@@ -99,8 +117,9 @@ class Preprocess:
 
     def to_dict(self) -> dict[str, Any]:
         found = asdict(self)
-        if self.grey_range is None:
-            del found["grey_range"]  # so that versions that do not know it read all other models
+        for name, usual in LATER.items():
+            if found[name] == usual:
+                del found[name]  # so that versions that do not know it read all other models
         return found
 
     @classmethod
@@ -225,22 +244,27 @@ def is_grey(image: Image.Image) -> bool:
     return red.tobytes() == green.tobytes() == blue.tobytes()
 
 
-def resize(image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, float]) -> Image.Image:
+def resize(
+    image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, float], crop_pct: float = 1.0
+) -> Image.Image:
     """To (size, size) pixels in one antialiased bilinear step, as fastai's ``Resize(size, method)`` does.
 
     Args:
         rule: ``crop`` the largest square, ``pad`` to the smallest one with reflection, or ``squish``.
         at: Where the square lies, (0, 0) top left to (1, 1) bottom right; (0.5, 0.5) is the centre.
+        crop_pct: The side of the square of ``crop``, as a share of the image's shorter side.
     """
-    return squared(image, size, rule, at).resize((size, size), Image.Resampling.BILINEAR)
+    return squared(image, size, rule, at, crop_pct).resize((size, size), Image.Resampling.BILINEAR)
 
 
-def squared(image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, float]) -> Image.Image:
+def squared(
+    image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, float], crop_pct: float = 1.0
+) -> Image.Image:
     """What becomes (size, size) pixels when resized as a whole; for ``squish`` the image itself."""
     width, height = image.width, image.height
     if rule == "squish":
         return image
-    side = min(width, height) if rule == "crop" else max(width, height)
+    side = max(1, round(crop_pct * min(width, height))) if rule == "crop" else max(width, height)
     left, top = int(at[0] * (width - side)), int(at[1] * (height - side))
     if rule == "crop":
         # Not resize(box=…): that one lets pixels outside the square bleed in at its edges, fastai's does not.

@@ -24,7 +24,7 @@ from imgclf import ranks
 from imgclf.cores import cores
 from imgclf.data import balance, channels, image_cache, levels, shared_memory
 from imgclf.data.balance import Balance
-from imgclf.data.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from imgclf.data.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess, ResizeRule
 from imgclf.data.inspection import FileCheck
 from imgclf.data.placed import PlacedLoader
 from imgclf.data.presize import Fused, OpenImage, TrainOnly, transforms
@@ -102,13 +102,19 @@ def by_split(items: list[Sample]) -> tuple[list[int], list[int]]:
     return train, [i for i, s in enumerate(items) if s.split == "valid"]
 
 
-def preprocess_record(cfg: Config, channels: Literal[1, 3] = 3, stats: Stats = IMAGENET) -> Preprocess:
+def preprocess_record(
+    cfg: Config, channels: Literal[1, 3] = 3, stats: Stats = IMAGENET, crop_pct: float = 1.0
+) -> Preprocess:
     """What the model sees after training, resolved once and stored in every artefact.
 
     Args:
         stats: Mean and deviation of the colours that the weights expect; for grey their averages.
+        crop_pct: Where `augment.crop_pct` is auto.
     """
-    record = Preprocess(sides(cfg)[0], cfg.augment.resize, channels=channels, grey_range=levels.asked(cfg))
+    record = Preprocess(
+        sides(cfg)[0], resize_rule(cfg), channels=channels, grey_range=levels.asked(cfg),
+        crop_pct=given_crop_pct(cfg) or crop_pct,
+    )  # fmt: skip
     if not cfg.model.normalize:
         return replace(record, mean=(0.0,) * channels, std=(1.0,) * channels)
     own = _own_stats(cfg, channels)
@@ -133,6 +139,17 @@ def _own_stats(cfg: Config, channels: int) -> Stats | None:
             "give one number, or one for each channel",
         )
     return tuple(values * channels if len(values) == 1 else values for values in (mean, std))  # type: ignore[return-value]
+
+
+def resize_rule(cfg: Config) -> ResizeRule:
+    """How images become square."""
+    return cfg.augment.resize
+
+
+def given_crop_pct(cfg: Config) -> float | None:
+    """The share of the shorter side that is asked for; None: whatever suits."""
+    wanted = cfg.augment.crop_pct
+    return None if wanted == "auto" else wanted
 
 
 def sides(cfg: Config) -> tuple[int, int]:
@@ -169,6 +186,7 @@ def build(
     pretrained: bool = True,
     stats: Stats = IMAGENET,
     checks: Sequence[FileCheck] = (),
+    crop_pct: float = 1.0,
 ) -> Loaders:
     """DataLoaders for training and validation.
 
@@ -179,9 +197,10 @@ def build(
         pretrained: Whether the model's body is: `data.channels: auto` then stays with RGB.
         stats: Mean and deviation that the model's weights expect.
         checks: What is known of the files: only images known so can be kept in a cache (`data.cache`).
+        crop_pct: Where `augment.crop_pct` is auto.
     """
     n_channels, why = channels.resolve(cfg, dataset, pretrained)
-    preprocess = preprocess_record(cfg, n_channels, stats)
+    preprocess = preprocess_record(cfg, n_channels, stats, crop_pct)
     batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train), ranks.world())
     batch = batch_size * n_channels * sides(cfg)[1] ** 2
     workers, room = _workers(cfg, preprocess, batch)
@@ -254,9 +273,10 @@ def _workers(cfg: Config, preprocess: Preprocess, batch: int) -> tuple[int, str]
     return shared_memory.afford(wanted, batch)
 
 
-def unaugmented(dls: DataLoaders) -> PlacedLoader:
-    """The training images in their order, each once, prepared as validation images are."""
-    made: PlacedLoader = dls.test_dl(list(dls.train.items), with_labels=True)
+def unaugmented(dls: DataLoaders, numbers: Sequence[int] | None = None) -> PlacedLoader:
+    """The training images in their order, or those of these numbers, each once, prepared as validation images are."""
+    items = list(dls.train.items)
+    made: PlacedLoader = dls.test_dl(items if numbers is None else [items[i] for i in numbers], with_labels=True)
     return made
 
 

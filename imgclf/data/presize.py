@@ -63,7 +63,8 @@ class OpenImage(RandTransform):
     def forms(self) -> tuple[Detail, Fitted]:
         """What is made of a training image, and of any other."""
         record = self.preprocess
-        return Detail(self.step.detail, isinstance(self.step, Fused), record.grey_range), Fitted.of(record)
+        whole = math.ceil(self.step.detail / record.crop_pct)
+        return Detail(whole, isinstance(self.step, Fused), record.grey_range), Fitted.of(record)
 
     def before_call(self, b: Any, split_idx: int | None) -> None:
         self.do, self.form = True, self.forms[1 if split_idx else 0]
@@ -92,7 +93,7 @@ class Presize(RandTransform):
 
     @property
     def detail(self) -> int:
-        """The shorter side that training images are decoded to, at least; pixels."""
+        """The side of the square that training images are decoded for, at least; pixels."""
         return self.presize
 
     def before_call(self, b: Any, split_idx: int | None) -> None:
@@ -101,7 +102,8 @@ class Presize(RandTransform):
 
     def encodes(self, x: Image.Image) -> PILImage:
         p = self.preprocess
-        return _in_channels(resize(x, self.presize, p.resize, self.at) if self.training else p.fit(x), p)
+        whole = resize(x, self.presize, p.resize, self.at, p.crop_pct) if self.training else p.fit(x)
+        return _in_channels(whole, p)
 
 
 class Fused(RandTransform):
@@ -122,8 +124,8 @@ class Fused(RandTransform):
 
     @property
     def detail(self) -> int:
-        """The shorter side below which no training image is averaged down, pixels: ``presize``, or less if that is
-        enough for a pixel and a quarter in each pixel of the smallest crop, zoomed in."""
+        """The side of the square below which no training image is averaged down, pixels: ``presize``, or less if that
+        is enough for a pixel and a quarter in each pixel of the smallest crop, zoomed in."""
         most = PIXELS_IN_ONE * self.size * self.geometry.max_zoom / math.sqrt(self.geometry.min_scale)
         return min(self.presize, math.ceil(most))
 
@@ -142,7 +144,7 @@ class Fused(RandTransform):
         p = self.preprocess
         if not self.training:
             return _in_channels(p.fit(x), p)
-        square = squared(x, self.presize, p.resize, self.at)
+        square = squared(x, self.presize, p.resize, self.at, p.crop_pct)
         if p.channels == 1:
             square = square.convert("L")
         pixels = sample(square, self.matrix, self.size, self.detail, self.geometry.pad_mode)

@@ -27,6 +27,11 @@ class AugmentConfig(Section):
     resize: Literal["crop", "pad", "squish"] = Field(
         "crop", description="how an image becomes square: centre crop, pad with reflection, or squish"
     )
+    crop_pct: Literal["auto"] | Annotated[float, Field(strict=True, gt=0, le=1)] = Field(
+        "auto",
+        description="`crop`: the share of the shorter side that the square shows, in training from anywhere in the "
+        "image. auto: where the head begins at the probe, all or less of it as the probe finds better; else 1",
+    )
     engine: Literal["fused", "fastai"] = Field(
         "fused",
         description="fused: crop and augmentation in one interpolation, by the processes that decode; "
@@ -82,6 +87,15 @@ class AugmentConfig(Section):
             raise ValueError(
                 f"augment.sizes ends at {sizes[-1]} while augment.size is {self.size}: training ends at the size the "
                 "model is used at; leave augment.size out, or make them equal"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_crop_shows_less(self) -> "AugmentConfig":
+        if self.resize != "crop" and self.crop_pct not in ("auto", 1):
+            raise ValueError(
+                f"augment.crop_pct is {self.crop_pct:g} while augment.resize is {self.resize}, which shows all of an "
+                "image: leave one of them out"
             )
         return self
 

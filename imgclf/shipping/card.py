@@ -109,7 +109,7 @@ def _what(record: Record) -> str:
     kind = "Any number of labels for a photograph" if record.task == "multi" else "One class for a photograph"
     return (
         f"{kind}, from {len(record.classes):,}. Architecture `{record.arch}`{start}; input "
-        f"{p.size} × {p.size} px, {p.colours}, made square by `{p.resize}`."
+        f"{p.size} × {p.size} px, {p.colours}, made square by `{p.framing}`."
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
 
 from imgclf import __version__
-from imgclf.data.images import Preprocess, ResizeRule
+from imgclf.data.images import LATER, Preprocess, ResizeRule
 from imgclf.data.samples import Task
 from imgclf.errors import ModelError
 from imgclf.results.thresholds import DEFAULT
@@ -138,10 +138,6 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-# Keys of the preprocessing that not every file has: those of version 0.1 are RGB.
-LATER = {"channels": 3, "grey_range": None}
-
-
 def preprocess_from(data: Any) -> Preprocess:
     """A ``Preprocess`` from untrusted plain values.
 
@@ -149,7 +145,8 @@ def preprocess_from(data: Any) -> Preprocess:
         ModelError: for missing or unknown keys or values no model can have.
     """
     known = {f.name for f in fields(Preprocess)}
-    if not isinstance(data, dict) or {**LATER, **data}.keys() != known:
+    # Version 0.1 had RGB alone, and no word on it.
+    if not isinstance(data, dict) or {"channels": 3, **LATER, **data}.keys() != known:
         raise ModelError(f"the model record's 'preprocess' must have exactly the keys {', '.join(sorted(known))}")
     if not isinstance(data["mean"], list | tuple) or not isinstance(data["std"], list | tuple):
         raise ModelError("the model record's 'mean' and 'std' must be lists")
@@ -225,6 +222,9 @@ def _check_preprocess(p: Preprocess) -> None:
     for values, least in ((p.mean, -10.0), (p.std, 1e-6)):
         if len(values) != channels or not all(_is_number(value) and least <= value <= 10 for value in values):
             raise ModelError(f"the model's mean {p.mean!r:.80} or deviation {p.std!r:.80} cannot be right")
+    share: Any = p.crop_pct
+    if not _is_number(share) or not 0 < share <= 1 or (share < 1 and p.resize != "crop"):
+        raise ModelError(f"the model's crop_pct {share!r:.80} is not a share of the shorter side, or not one of a crop")
     span: Any = p.grey_range
     if span is not None and not (len(span) == 2 and all(map(_is_number, span)) and span[0] < span[1]):
         raise ModelError(f"the model's range of grey {span!r:.80} is not two numbers, the lower one first")

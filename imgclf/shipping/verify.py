@@ -73,6 +73,10 @@ def check(
     reference = inference.load(bundle, trust=trust)
     artefact = None if fmt == "pkl" else _artefact(file, fmt, reference, trust)
     full_decode = fmt in ("pkl", *ANY_SIZE)  # JPEGs come to them as any program decodes them
+    if fmt == "pkl":
+        from imgclf.shipping.exporters import pkl
+
+        images = pkl.comparable(reference.preprocess, images)
     seen = answers(reference, _artefact_probs(file, fmt, artefact, reference), images, full_decode)
     result = compare(seen.expected, seen.found, TOLERANCES[fmt], reference.thresholds)
     data = graphs.contents(file)

@@ -37,7 +37,7 @@ def facts(
         "classes": f"{len(classes)}: {names}",
         "images": f"{n_train:,} for training, {n_valid:,} for validation",
         "batches": f"{n_train:,} images at batch size {size} = {batches} batches per epoch{left}",
-        "input": f"{preprocess.size} x {preprocess.size} pixels, {preprocess.resize}, {preprocess.colours}",
+        "input": f"{preprocess.size} x {preprocess.size} pixels, {preprocess.framing}, {preprocess.colours}",
         "model": f"{arch}, {'pretrained' if pretrained else 'from random weights'}",
         "device": f"{device}, {precision}; {workers} workers read images" + " for each process" * (processes > 1),
     }.items():

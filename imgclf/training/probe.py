@@ -4,7 +4,7 @@ Linear discriminant analysis with a shrunk covariance: with few images a class i
 head trained by gradient steps, and costs one pass over the images (docs/recipe.md has the figures).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -125,12 +125,19 @@ def _cross_validated(x: Tensor, targets: Tensor, counts: Tensor, n_features: int
     for shrinkage in SHRINKAGES:
         scores = torch.zeros(len(targets), len(counts), dtype=torch.float64)
         for held_out, scatter in parts:
-            scores[held_out] = _scores(x[held_out], *_discriminant(scatter, shrinkage, n_features))
+            weight, bias = _discriminant(scatter, shrinkage, n_features)
+            scores[held_out] = x[held_out] @ weight.T + bias
         loss, scale = _scale(scores[judged], targets[judged], counts)
         if best is None or loss < best.loss:
             best = _HeldOut(shrinkage, scale, loss, scores * scale + _log_prior(counts))
     assert best is not None
     return best, within
+
+
+def held_out_loss(features: Tensor, targets: Tensor, n_classes: int) -> float | None:
+    """The loss that ``fit`` or ``fit_labels`` would find in cross-validation; None where no class has two images."""
+    found = _held_out(features, targets, n_classes)
+    return None if found is None else found.loss
 
 
 def out_of_fold(features: Tensor, targets: Tensor, n_classes: int) -> Tensor | None:
@@ -141,26 +148,26 @@ def out_of_fold(features: Tensor, targets: Tensor, n_classes: int) -> Tensor | N
     Returns:
         None where no class has two images. An image alone in its class gets 0 for it.
     """
-    x = features.double() - features.double().mean(0)
-    if targets.dim() == 2:
-        return _labels_held_out(_reduce(x)[0], targets.double(), features.shape[1]).logits.sigmoid()
-    counts = torch.bincount(targets, minlength=n_classes)
-    if counts.max() < 2:
+    found = _held_out(features, targets, n_classes)
+    if found is None:
         return None
-    return _cross_validated(_reduce(x)[0], targets, counts, features.shape[1])[0].logits.softmax(1)
+    return found.logits.softmax(1) if isinstance(found, _HeldOut) else found.logits.sigmoid()
+
+
+def _held_out(features: Tensor, targets: Tensor, n_classes: int) -> "_HeldOut | _LabelsHeldOut | None":
+    x = _reduce(features.double() - features.double().mean(0))[0]
+    if targets.dim() == 2:
+        return _labels_held_out(x, targets.double(), features.shape[1])
+    counts = torch.bincount(targets, minlength=n_classes)
+    return None if counts.max() < 2 else _cross_validated(x, targets, counts, features.shape[1])[0]
 
 
 def folds(targets: Tensor) -> Tensor:
     """The part, 0 to ``FOLDS - 1``, that each image is held out in: (N,). The images of a class take turns."""
     part = torch.empty_like(targets)
-    for members in _members(targets):
+    for members in targets.argsort(stable=True).split(torch.bincount(targets).tolist()):
         part[members] = torch.arange(len(members)) % FOLDS
     return part
-
-
-def _members(targets: Tensor) -> Iterator[Tensor]:
-    order = targets.argsort(stable=True)
-    yield from order.split(torch.bincount(targets).tolist())
 
 
 def _reduce(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,10 +200,6 @@ def _solve(covariance: Tensor, right: Tensor, shrinkage: float, n_features: int)
     shrunk = (1 - shrinkage) * covariance
     shrunk.diagonal().add_(shrinkage * covariance.trace() / n_features + torch.finfo(torch.float32).tiny)
     return torch.cholesky_solve(right, torch.linalg.cholesky(shrunk))
-
-
-def _scores(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return x @ weight.T + bias
 
 
 def _log_prior(counts: Tensor) -> Tensor:
@@ -262,7 +265,7 @@ def _labels_held_out(x: Tensor, y: Tensor, n_features: int) -> _LabelsHeldOut:
         scores = torch.zeros_like(y)
         for k in range(FOLDS):
             weight, bias = _least_squares(x[fold != k], y[fold != k], shrinkage, n_features)
-            scores[fold == k] = _scores(x[fold == k], weight, bias)
+            scores[fold == k] = x[fold == k] @ weight.T + bias
         slopes, offsets = _platt(scores, y)
         logits = scores * slopes + offsets
         loss = F.binary_cross_entropy_with_logits(logits, y).item()

@@ -25,7 +25,7 @@ def apply(cfg: Config, learn: Learner, hardware: Hardware, size: int) -> list[st
         UserError: if torch cannot do what is asked on this machine.
     """
     notes = []
-    if _channels_last(cfg.train.channels_last, hardware, size):
+    if channels_last(cfg, hardware, size):
         learn.add_cb(ChannelsLast())
         notes.append("memory format: channels_last (train.channels_last)")
     if cfg.train.deterministic:
@@ -38,8 +38,9 @@ def apply(cfg: Config, learn: Learner, hardware: Hardware, size: int) -> list[st
     return notes
 
 
-def _channels_last(wanted: bool | str, hardware: Hardware, size: int) -> bool:
-    """``auto``: where it was measured to be faster, see docs/training.md."""
+def channels_last(cfg: Config, hardware: Hardware, size: int) -> bool:
+    """Whether that is the memory format; ``auto``: where it was measured to be faster, see docs/training.md."""
+    wanted = cfg.train.channels_last
     if wanted == "auto":
         return hardware.device.type == "cpu" and (hardware.precision == "bf16" or size >= FP32_PIXELS)
     return bool(wanted)

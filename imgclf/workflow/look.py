@@ -122,6 +122,7 @@ def crop_loss(cfg: Config, out: Path, terminal: Terminal | None = None) -> dict[
     dataset = prepare.prepare(cfg, terminal).dataset
     paths = [sample.path for sample in loaders.source(dataset)]
     with terminal.progress("measuring images", len(paths)) as step:
-        found = crop_loss.measure(dataset.root, paths, loaders.preprocess_record(cfg).resize, step)
+        record = loaders.preprocess_record(cfg)
+        found = crop_loss.measure(dataset.root, paths, record.resize, step, record.crop_pct)
     grid_plot(*crop_loss.sheet(dataset.root, found), out, columns=4)
     return {"picture": str(out), **found.to_dict()}

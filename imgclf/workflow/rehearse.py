@@ -30,7 +30,7 @@ def rehearse(cfg: Config, terminal: Terminal | None = None, trust: bool = False)
 
     terminal = terminal or Terminal(quiet=True)
     network.check_trust(cfg, trust)
-    s = session.start(cfg, terminal)
+    s = session.start(cfg, terminal, to_train=True)
     s.announce()
     lr = s.given_lr
     if lr is None:

@@ -201,7 +201,7 @@ def _facts(run: Run, kept: _Kept, predictor: Predictor | None, root: Path) -> li
 
 def _input(predictor: Predictor) -> str:
     preprocess = predictor.preprocess
-    return f"{preprocess.size} px, {preprocess.resize}, {preprocess.colours}"
+    return f"{preprocess.size} px, {preprocess.framing}, {preprocess.colours}"
 
 
 def _abstaining(kept: _Kept) -> str:

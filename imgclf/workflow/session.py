@@ -1,18 +1,35 @@
 """From a configuration to a learner that is ready to fit: shared by training, lr finder and rehearsal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from imgclf import ranks
 from imgclf.console import Terminal
 from imgclf.data import loaders
+from imgclf.data.inspection import FileCheck
 from imgclf.data.loaders import Loaders
 from imgclf.data.prepare import Prepared, prepare
 from imgclf.runs import Run
 from imgclf.schema import Config
-from imgclf.training import archs, devices, faults, learner, lr, plan, plan_view, scores, seeding, weights
+from imgclf.training import (
+    archs,
+    devices,
+    faults,
+    framing,
+    learner,
+    lr,
+    network,
+    plan,
+    plan_view,
+    scores,
+    seeding,
+    speed,
+    weights,
+)
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.fit import run_phase
@@ -21,6 +38,8 @@ from imgclf.training.plan import Phase, Plan
 from imgclf.training.scores import Score
 from imgclf.training.weights import Weights
 from imgclf.workflow import together
+
+CROP_PCT = "crop_pct"  # in the manifest
 
 
 @dataclass
@@ -149,12 +168,17 @@ class Session:
 
 
 def start(
-    cfg: Config, terminal: Terminal, data: Prepared | None = None, began: dict[str, Any] | None = None
+    cfg: Config,
+    terminal: Terminal,
+    data: Prepared | None = None,
+    began: dict[str, Any] | None = None,
+    to_train: bool = False,
 ) -> Session:
     """Prepare data, weights, loaders and learner. Cheap failures come first.
 
     Args:
-        began: The manifest of the run, which knows the precision it began in, if it did.
+        began: The manifest of the run, which knows the precision it began in and what its model sees, if it did.
+        to_train: Whether a run follows: what only its model depends on is chosen too, which takes passes over images.
 
     Raises:
         UserError: of the kind that fits, before anything is trained.
@@ -168,16 +192,24 @@ def start(
     terminal.warn(found.note) if found.loud else terminal.note(f"model: {arch.name}, {found.note}")
     seeding.seed(cfg, "build")
     stats = (arch.mean, arch.std) if found.pretrained else loaders.IMAGENET
-    made = loaders.build(cfg, data.dataset, hardware.device, found.pretrained, stats, data.checks)
-    about_size = arch.check(made.preprocess, found.pretrained)
+    about_size = arch.check(loaders.preprocess_record(cfg), found.pretrained)
     phases, _ = plan.schedule(cfg, found.pretrained, plan.wants_probe(cfg, found.pretrained))
-    smallest = min((made.preprocess.size, *(size for phase in phases for size in phase.sizes)))
+    smallest = min((loaders.sides(cfg)[0], *(size for phase in phases for size in phase.sizes)))
     hardware = _settled(hardware, smallest, began or {})
+
+    def build(share: float, checks: Sequence[FileCheck] = ()) -> Loaders:
+        return loaders.build(cfg, data.dataset, hardware.device, found.pretrained, stats, checks, share)
+
+    known = together.from_first(lambda: (began or {}).get(CROP_PCT))
+    share, about_share = (
+        (known or 1.0, []) if known or not to_train else _framed(cfg, arch, found, hardware, build, terminal)
+    )
+    made = build(share, data.checks)
     learn, notes = learner.build(cfg, made, arch, found, chosen, hardware, data.dataset.task)
     learn.micro_batches.warn = terminal.warn
     if learn.probe:
         learn.probe.found = terminal.note
-    decisions = [*made.notes, *about_size, *notes]
+    decisions = [*made.notes, *about_size, *about_share, *notes]
     for note in decisions:
         terminal.note(note)
     if made.warning:
@@ -185,6 +217,32 @@ def start(
     learn.add_cb(loaders.TellTrouble(terminal.warn))
     learn.add_cbs(together.callbacks(hardware.device))
     return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal, decisions)
+
+
+def _framed(
+    cfg: Config,
+    arch: Arch,
+    found: Weights,
+    hardware: Hardware,
+    build: Callable[[float], Loaders],
+    terminal: Terminal,
+) -> tuple[float, list[str]]:
+    """How much of an image the model will see, and what to tell of it: chosen where the run begins at the probe."""
+    shares = framing.candidates(loaders.sides(cfg)[0], arch.input_size)
+    asked = loaders.given_crop_pct(cfg) is not None or loaders.resize_rule(cfg) != "crop"
+    if asked or len(shares) == 1 or not plan.wants_probe(cfg, found.pretrained):
+        return 1.0, []
+    ways = {share: build(share) for share in shares}
+    first = ways[shares[0]]
+    body = network.pretrained(arch, found, first.preprocess.channels).to(hardware.device)
+    if speed.channels_last(cfg, hardware, first.preprocess.size):
+        body = body.to(memory_format=torch.channels_last)
+    with (
+        faults.explained(first.workers, None),
+        terminal.progress("framing", sum(len(framing.of(way)) for way in ways.values())) as step,
+    ):
+        tried = framing.losses(body, ways, hardware, step)
+    return framing.told(tried) if tried else (1.0, [])
 
 
 def _settled(hardware: Hardware, smallest: int, began: dict[str, Any]) -> Hardware:

@@ -31,7 +31,7 @@ CLASSES = ("zebra", "äpfel/birne", "cat 猫")  # not sorted, not ASCII, not a f
 SIZE = 64
 
 
-def make_model(folder: Path, resize="crop", temperature=0.08, cut=None, **head) -> Path:
+def make_model(folder: Path, resize="crop", temperature=0.08, cut=None, crop_pct=1.0, **head) -> Path:
     """A bundle of resnet18, whole or with ``cut=-4``, and fastai's head, whose BatchNorm has seen images."""
     torch.manual_seed(0)
     body = short_body() if cut else nn.Sequential(*list(resnet18(weights=None).children())[:-2])
@@ -39,7 +39,7 @@ def make_model(folder: Path, resize="crop", temperature=0.08, cut=None, **head) 
     with torch.no_grad():
         for _ in range(3):
             net(torch.randn(4, 3, SIZE, SIZE) + torch.randn(4, 3, 1, 1))
-    preprocess = Preprocess(size=SIZE, resize=resize, mean=(0.4, 0.5, 0.6), std=(0.3, 0.2, 0.25))
+    preprocess = Preprocess(SIZE, resize, mean=(0.4, 0.5, 0.6), std=(0.3, 0.2, 0.25), crop_pct=crop_pct)
     abstain = {"abstention": [{"rate": 0.05, "threshold": 0.8}]}
     record = bundle.Record(CLASSES, preprocess, "resnet18", layers.describe(net[1]), temperature, abstain, cut=cut)
     bundle.save(folder, net.eval().state_dict(), record)
@@ -119,6 +119,29 @@ def test_other_heads_and_resizing(photos, tmp_path, resize, head):
     for fmt in ("onnx", "pkl"):
         file = exporters.export(model, fmt, tmp_path / f"model{SUFFIXES[fmt]}")
         assert verify.check(file, fmt, model, photos).passed, fmt
+
+
+@pytest.mark.parametrize("crop_pct", [0.875, 0.6])
+def test_every_format_sees_as_much_of_an_image_as_the_model(photos, tmp_path, crop_pct):
+    part, whole = (make_model(tmp_path / str(share), cut=-4, crop_pct=share) for share in (crop_pct, 1.0))
+    mine, others = (np.stack([p.probs for p in inference.load(m).predict(photos)]) for m in (part, whole))
+    apart = np.abs(mine - others).max()
+    for fmt in ("onnx", "onnx-full", "pkl"):
+        file = exporters.export(part, fmt, tmp_path / f"model{SUFFIXES[fmt]}")
+        found = verify.check(file, fmt, part, photos)
+        assert found.passed and found.max_abs_diff < apart / 3, fmt
+
+
+def test_a_pickle_is_compared_where_fastai_cuts_out_the_same_square(photos, tmp_path):
+    odd = tmp_path / "odd.png"
+    Image.new("RGB", (300, 27)).save(odd)
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(b"none")
+    assert int(27 / 49 * 49) == 26
+    assert pkl.comparable(Preprocess(49), [odd, photos[0], torn]) == [photos[0], torn]
+    assert pkl.comparable(Preprocess(49), [odd]) == [odd]
+    assert pkl.comparable(Preprocess(49, "squish"), [odd, torn]) == [odd, torn]
+    assert pkl.comparable(Preprocess(16), [odd, torn]) == [odd, torn]
 
 
 def test_onnx_needs_nothing_but_onnxruntime_and_says_everything(onnx_file, model, photos, expected):

@@ -27,10 +27,15 @@ def photos(tmp_path, pictures):
 
 def test_costs_are_shares_of_the_area_and_a_factor_for_squish(photos):
     paths = ["a/0.png", "a/wide.png", "b/turned.jpg"]
-    assert crop_loss.measure(photos, paths, "crop").costs == pytest.approx([1 / 4, 2 / 3, 1 / 4])
+    whole = crop_loss.measure(photos, paths, "crop")
+    assert whole.costs == pytest.approx([1 / 4, 2 / 3, 1 / 4])
     assert crop_loss.measure(photos, paths, "pad").costs == pytest.approx([1 / 4, 2 / 3, 1 / 4])
+    part = crop_loss.measure(photos, paths, "crop", crop_pct=0.5)
+    assert part.costs == pytest.approx([1 - 3 / 16, 1 - 1 / 12, 1 - 3 / 16])
+    shown, all_of_it = (crop_loss.sheet(photos, found, 1)[0][0] for found in (part, whole))
+    assert (shown != all_of_it).any()
     assert crop_loss.measure(photos, paths, "squish").costs == pytest.approx([4 / 3, 3, 4 / 3])
-    assert crop_loss.measure(photos, paths, "crop").worst(1) == [("a/wide.png", pytest.approx(2 / 3))]
+    assert whole.worst(1) == [("a/wide.png", pytest.approx(2 / 3))]
 
 
 @pytest.mark.parametrize("rule", ["crop", "pad"])

@@ -71,6 +71,17 @@ def test_sizes_that_cannot_be(settings, said):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("share", [0, 1.01, -0.5, "half", True, None])
+def test_a_share_of_the_shorter_side_that_cannot_be(share):
+    assert "augment.crop_pct" in problem("digits", flag("augment.crop_pct", share))
+
+
+def test_only_a_crop_shows_a_share_of_the_shorter_side():
+    given = flag("augment.crop_pct", 0.9), flag("augment.resize", "pad")
+    assert "augment.crop_pct is 0.9 while augment.resize is pad" in problem("digits", *given)
+    assert load("digits", [flag("augment.crop_pct", 1.0), given[1]]).config.augment.crop_pct == 1
+
+
 def test_the_size_is_the_last_of_the_sizes(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("data: {path: x}\naugment:\n  sizes: [128, 160]\n")

@@ -49,16 +49,24 @@ PAD = """
   fit_high = Gather <axis = 1> (image, fit_rows)
   fit_square = Gather <axis = 2> (fit_high, fit_columns)
 """
+# Of that as much as the model sees.
+CENTRE = """
+  fit_from = Constant <value_ints = [{start}, {start}]> ()
+  fit_to = Constant <value_ints = [{stop}, {stop}]> ()
+  fit_across = Constant <value_ints = [2, 3]> ()
+  fit_centre = Slice (fit_resized, fit_from, fit_to, fit_across)
+"""
 SQUARED: dict[ResizeRule, str] = {"crop": CROP, "pad": PAD, "squish": "\n  fit_square = Identity (image)\n"}
 GRAPH = """
 <ir_version: 8, opset_import: ["" : {opset}]>
 fit (uint8[1, height, width, 3] image) => (uint8[1, {size}, {size}, 3] fitted) {{
   {sides}{squared}
   fit_planes = Transpose <perm = [0, 3, 1, 2]> (fit_square)
-  fit_size = Constant <value_ints = [1, 3, {size}, {size}]> ()
+  fit_size = Constant <value_ints = [1, 3, {resized}, {resized}]> ()
   fit_resized = Resize <mode = "linear", antialias = 1, exclude_outside = 1,
     coordinate_transformation_mode = "half_pixel"> (fit_planes, , , fit_size)
-  fitted = Transpose <perm = [0, 2, 3, 1]> (fit_resized)
+  {centre}
+  fitted = Transpose <perm = [0, 2, 3, 1]> (fit_centre)
 }}
 """
 SIDES = "fit_sides = Shape <start = 1, end = 3> (image)"
@@ -85,7 +93,11 @@ def fitting(preprocess: Preprocess) -> Any:
     import onnx.parser
 
     sides = "" if preprocess.resize == "squish" else SIDES
-    text = GRAPH.format(opset=OPSET, size=preprocess.size, sides=sides, squared=SQUARED[preprocess.resize])
+    edge = (preprocess.resized - preprocess.size) // 2
+    text = GRAPH.format(
+        opset=OPSET, size=preprocess.size, resized=preprocess.resized, sides=sides,
+        squared=SQUARED[preprocess.resize], centre=CENTRE.format(start=edge, stop=edge + preprocess.size),
+    )  # fmt: skip
     return onnx.parser.parse_model(text)
 
 

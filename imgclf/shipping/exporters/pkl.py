@@ -2,7 +2,8 @@
 
 Made of pieces of fastai, torch and Pillow only, so that it loads where imgclf is not installed. What it cannot do as we
 do: it decodes JPEGs at full size (``imgclf predict`` only as finely as the model needs, which changes answers a little;
-``verify`` reports how much), and its reading of transparency and of 16-bit grey is fastai's.
+``verify`` reports how much), its reading of transparency and of 16-bit grey is fastai's, and of images of some sizes it
+cuts away a row and a column of pixels (``comparable``).
 """
 
 import pickle
@@ -17,6 +18,8 @@ from PIL import ImageOps
 from torch import nn
 
 from imgclf import runs
+from imgclf.data.images import Preprocess, open_image
+from imgclf.data.inspection import UNREADABLE
 from imgclf.errors import ExportError
 from imgclf.networks import timm_models
 from imgclf.shipping import bundle as bundles
@@ -80,17 +83,38 @@ def probs(file: Path, paths: Sequence[Path], classes: Sequence[str]) -> np.ndarr
     return np.asarray(answers.numpy()[:, [names.index(name) for name in classes]], np.float32)
 
 
+def comparable(preprocess: Preprocess, paths: Sequence[Path]) -> list[Path]:
+    """The files of which fastai makes the square we make: for some sides its ``Resize`` loses a pixel to rounding.
+
+    All of them where that would leave none; and what cannot be read.
+    """
+    return [path for path in paths if not _loses_a_pixel(preprocess, path)] or list(paths)
+
+
+def _loses_a_pixel(preprocess: Preprocess, path: Path) -> bool:
+    if preprocess.resize == "squish":
+        return False
+    try:
+        with open_image(path) as image:
+            side = (min if preprocess.resize == "crop" else max)(image.size)
+    except UNREADABLE:
+        return False  # whoever reads it says so
+    return int(side / preprocess.resized * preprocess.resized) != side
+
+
 def _dataloaders(record: Record) -> Any:
     """fastai's pipeline from a file to a batch, as our preprocessing does it; holds no data."""
     from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, TransformBlock
     from fastai.data.transforms import IndexSplitter, IntToFloatTensor, ItemGetter, Normalize, ToTensor, Transform
-    from fastai.vision.augment import Resize
+    from fastai.vision.augment import CropPad, Resize
     from fastai.vision.core import PILImage, PILImageBW
 
     p, names = record.preprocess, list(record.classes)
     several = record.task == "multi"
     # The second `create`: exif_transpose says that it returns a Pillow image, and fastai takes it at its word.
-    steps = [PILImage.create, ImageOps.exif_transpose, PILImage.create, Resize(p.size, method=p.resize)]
+    cut = CropPad(p.size)
+    cut.order = Resize.order
+    steps = [PILImage.create, ImageOps.exif_transpose, PILImage.create, Resize(p.resized, method=p.resize), cut]
     if p.channels == 1:  # after the resize, as the other formats do
         steps += [Transform(ImageOps.grayscale, order=2), Transform(PILImageBW.create, order=3)]
     block = DataBlock(

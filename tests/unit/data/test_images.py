@@ -18,7 +18,7 @@ from PIL import Image
 from support import ROOT, SHARED
 
 from imgclf.data import images
-from imgclf.data.images import Preprocess, decode, resize, to_rgb
+from imgclf.data.images import Preprocess, decode, resize, squared, to_rgb
 
 METHODS = {"crop": "crop", "pad": "pad", "squish": "squish"}
 
@@ -50,13 +50,13 @@ def test_the_model_sees_the_pixels_of_fastais_validation_resize(pictures, shape,
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(2, 90), st.integers(2, 90), st.sampled_from(["crop", "squish"]), st.sampled_from([8, 17, 32]))
+@given(st.integers(2, 90), st.integers(2, 90), st.sampled_from(["crop", "squish"]), st.sampled_from([8, 17, 32, 49]))
 def test_resize_equals_fastais_for_any_shape(width, height, rule, size):
     image = Image.fromarray(np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8))
     theirs = fastai_resize(image, size, rule)
     ours = np.asarray(Preprocess(size, rule).fit(image))
     scale = min(width, height) / size
-    if int(scale * size) == min(width, height):  # else fastai loses a column to rounding: int(29 / 17 * 17) == 28
+    if int(scale * size) == min(width, height):  # else fastai loses a column to rounding: int(27 / 49 * 49) == 26
         np.testing.assert_array_equal(ours, theirs)
     assert ours.shape == theirs.shape
 
@@ -72,6 +72,38 @@ def test_a_crop_lies_where_it_is_asked_to(at, column):
     ramp = np.repeat(np.arange(40, dtype=np.uint8)[None, :, None], 20, axis=0).repeat(3, axis=2)
     cropped = np.asarray(resize(Image.fromarray(ramp), 20, "crop", at))
     np.testing.assert_array_equal(cropped[0, :, 0], np.arange(column, column + 20))
+
+
+@pytest.mark.parametrize(("share", "shown"), [(1.0, (10, 30)), (0.75, (12, 27)), (0.1, (19, 21)), (0.01, (19, 20))])
+def test_a_crop_shows_the_share_of_the_shorter_side_that_is_asked_for(share, shown):
+    ramp = np.repeat(np.arange(40, dtype=np.uint8)[None, :, None], 20, axis=0).repeat(3, axis=2)
+    found = np.asarray(squared(Image.fromarray(ramp), 8, "crop", (0.5, 0.5), share))
+    assert found.shape[0] == found.shape[1]
+    np.testing.assert_array_equal(found[0, :, 0], np.arange(*shown))
+
+
+def test_a_part_of_an_image_is_decoded_as_finely_as_all_of_it():
+    whole, part = Preprocess(224), Preprocess(224, crop_pct=0.875)
+    assert (whole.resized, part.resized) == (224, 256)
+    assert (whole.decode_pixels, part.decode_pixels) == (448, 512)
+
+
+def test_a_part_of_an_image_is_what_torchvision_and_fastai_show_of_it(pictures):
+    """The published preprocessing of ImageNet's ResNets: the shorter side to 256 pixels, the centre 224 of that."""
+    from fastai.vision.all import CropPad, PILImage, Resize
+    from torchvision.transforms import CenterCrop
+
+    image = pictures.picture(500, 375)
+    found = np.asarray(Preprocess(224, crop_pct=224 / 256).fit(image))
+    theirs = CropPad(224)(Resize(256, method="crop")(PILImage(image), split_idx=1), split_idx=1)
+    np.testing.assert_array_equal(found, np.asarray(theirs))
+    square = image.crop((62, 0, 437, 375)).resize((256, 256), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(found, np.asarray(CenterCrop(224)(square)))
+
+
+@given(st.integers(4, 300), st.floats(0.1, 1), st.integers(1, 40), st.integers(1, 40))
+def test_whatever_the_share_the_model_gets_its_size(size, share, width, height):
+    assert Preprocess(size, crop_pct=share).fit(Image.new("RGB", (width, height))).size == (size, size)
 
 
 def test_padding_reflects_the_picture_and_keeps_all_of_it(pictures):
@@ -93,6 +125,9 @@ def test_the_record_survives_json():
 
     record = Preprocess(32, "pad", mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0))
     assert Preprocess.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+    assert not {"crop_pct", "grey_range"} & record.to_dict().keys()  # which versions before them would refuse
+    part = Preprocess(32, crop_pct=0.875)
+    assert Preprocess.from_dict(json.loads(json.dumps(part.to_dict()))) == part
 
 
 # Orientation

@@ -19,11 +19,13 @@ BUNDLES = ROOT / "tests" / "data" / "bundles" / "v1"
 SIZES = [(500, 375), (375, 500), (40, 33), (64, 64), (65, 64), (300, 20), (7, 90), (1, 30), (1024, 768)]
 
 
-@pytest.mark.parametrize("rule", ["crop", "pad", "squish"])
-def test_the_graph_resizes_as_pillow_does(rule):
+@pytest.mark.parametrize(
+    ("rule", "share"), [("crop", 1.0), ("crop", 0.875), ("crop", 0.9), ("crop", 1 / 3), ("pad", 1.0), ("squish", 1.0)]
+)
+def test_the_graph_resizes_as_pillow_does(rule, share):
     from imgclf.shipping.exporters import full
 
-    preprocess = Preprocess(64, rule)
+    preprocess = Preprocess(64, rule, crop_pct=share)
     session = onnxruntime.InferenceSession(full.fitting(preprocess).SerializeToString())
     for i, (width, height) in enumerate(SIZES):
         image = (noise if i % 2 else picture)(width, height, seed=i)

@@ -1,0 +1,71 @@
+"""How much of an image the model sees: all of the centre square, or less and so larger (``augment.crop_pct``).
+
+ImageNet's networks were trained on random crops, and judged on the centre 224 of 256 pixels: objects the size they
+knew (Touvron et al. 2019, *Fixing the train-test resolution discrepancy*). The whole square shows them smaller, at 128
+pixels by half. Whether that matters more than the edges depends on the images, so the probe decides (docs/recipe.md).
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch.nn.functional as F
+from torch import nn
+
+from imgclf.data.loaders import Loaders, unaugmented
+from imgclf.data.placed import PlacedLoader
+from imgclf.training import features, probe
+from imgclf.training.devices import Hardware
+from imgclf.training.precision import autocast
+
+USUAL = 0.875  # of the shorter side, where the model's input is as large as in its pretraining
+LEAST = 0.75  # or little is left of what is near the edges: nearly half of the square's area is gone
+IMAGES = 512  # of training, at most: enough to tell
+
+
+def candidates(size: int, pretrained_at: int) -> tuple[float, ...]:
+    """The shares worth a look, for an input of ``size`` pixels and weights from images of ``pretrained_at``.
+
+    All of the square, and the share at which objects are as large as when the weights were judged; at least ``LEAST``.
+    """
+    share = max(LEAST, USUAL * size / pretrained_at)
+    return (1.0,) if share >= 1 else (1.0, share)
+
+
+def losses(
+    network: nn.Module,
+    ways: Mapping[float, Loaders],
+    hardware: Hardware,
+    seen: Callable[[], object] = lambda: None,
+) -> dict[float, float]:
+    """The cross-validated loss of a probe on some of the training images, for each share in ``ways``.
+
+    Args:
+        network: To pooled features (N, F).
+        seen: Called after each batch.
+
+    Returns:
+        Nothing where no class has two images.
+    """
+    found = {}
+    for share, loaders in ways.items():
+        x, y = features.extract(network, of(loaders), autocast(hardware), lambda done, of: seen())
+        loss = probe.held_out_loss(F.layer_norm(x, x.shape[1:]), y, len(loaders.dls.vocab))
+        if loss is not None:
+            found[share] = loss
+    return found
+
+
+def of(loaders: Loaders) -> PlacedLoader:
+    """The images that are looked at."""
+    return unaugmented(loaders.dls, features.some(loaders.dls.train.n, IMAGES).tolist())
+
+
+def told(found: Mapping[float, float]) -> tuple[float, list[str]]:
+    """The share with the lowest loss, and what to tell the user of the choice."""
+    share = min(found, key=lambda share: found[share])
+    others = ", ".join(f"{loss:.3f} with {_part(other)}" for other, loss in found.items() if other != share)
+    text = f"framing: {_part(share)}; a probe's cross-validated loss is {found[share]:.3f}, {others}"
+    return share, [f"{text} (augment.crop_pct: auto)"]
+
+
+def _part(share: float) -> str:
+    return "the whole centre square" if share == 1 else f"the centre {share:.3g} of the shorter side"
