@@ -4,7 +4,7 @@
         [--seeds 1 2 3] [--json FILE]
 
 DATA as in bench_recipe.py. For each share: the loss in cross-validation on the training images, error and loss on those
-of validation. A star is at what `auto` takes, which looks at the first number alone, on at most 512 images, for two of
+of validation. A star is at what `auto` takes, which looks at the first number alone, on at most 256 images, for two of
 the shares (imgclf/training/framing.py). For several labels an image the error is 1 - mAP.
 """
 

@@ -18,7 +18,8 @@ from imgclf.training.precision import autocast
 
 USUAL = 0.875  # of the shorter side, where the model's input is as large as in its pretraining
 LEAST = 0.75  # or little is left of what is near the edges: nearly half of the square's area is gone
-IMAGES = 512  # of training, at most: enough to tell
+IMAGES = 256  # of training, at most: enough to tell what matters
+CLEARLY = 0.99  # of the loss with all of the square: less of an image only where that helps
 
 
 def candidates(size: int, pretrained_at: int) -> tuple[float, ...]:
@@ -60,8 +61,10 @@ def of(loaders: Loaders) -> PlacedLoader:
 
 
 def told(found: Mapping[float, float]) -> tuple[float, list[str]]:
-    """The share with the lowest loss, and what to tell the user of the choice."""
+    """The share with the lowest loss, all of the square unless another is clearly lower; and what to tell the user."""
     share = min(found, key=lambda share: found[share])
+    if found[share] > CLEARLY * found[1.0]:
+        share = 1.0
     others = ", ".join(f"{loss:.3f} with {_part(other)}" for other, loss in found.items() if other != share)
     text = f"framing: {_part(share)}; a probe's cross-validated loss is {found[share]:.3f}, {others}"
     return share, [f"{text} (augment.crop_pct: auto)"]
