@@ -55,7 +55,9 @@ def summary_cli(settings: Settings) -> None:
 def show_cli(
     settings: Settings,
     out: Annotated[Path | None, picture("--out", "-o")] = None,
-    n: Annotated[int, typer.Option("--n", min=1, max=64, help="Images shown.")] = 9,
+    n: Annotated[
+        int | None, typer.Option("--n", min=1, max=64, help="Images shown: 9, of --crop-loss 12, at most 4 of the demo.")
+    ] = None,
     demo: Annotated[bool, typer.Option("--presize-demo", help="Presizing beside resizing first.")] = False,
     crop_loss: Annotated[bool, typer.Option("--crop-loss", help="What becoming square costs; the worst.")] = False,
 ) -> None:
@@ -74,13 +76,13 @@ def show_cli(
     out = out or Path("presize-demo.png" if demo else "crop-loss.png" if crop_loss else "batch.png")
     cfg, terminal = settings.load().config, settings.terminal
     if demo:
-        found = look.presize_demo(cfg, out, min(n, 4), terminal)
+        found = look.presize_demo(cfg, out, min(n or 4, 4), terminal)
         terminal.result(found, found["picture"])
     elif crop_loss:
-        found = look.crop_loss(cfg, out, terminal)
+        found = look.crop_loss(cfg, out, n or 12, terminal)
         terminal.result(found, _crop_loss(found))
     else:
-        path = look.show(cfg, out, n, terminal)
+        path = look.show(cfg, out, n or 9, terminal)
         terminal.result({"picture": str(path)}, str(path))
 
 

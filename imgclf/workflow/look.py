@@ -112,8 +112,8 @@ def presize_demo(cfg: Config, out: Path, n: int, terminal: Terminal | None = Non
     return {"picture": str(grid_plot(pictures, titles, out, columns=4)), "images": shown}
 
 
-def crop_loss(cfg: Config, out: Path, terminal: Terminal | None = None) -> dict[str, Any]:
-    """What the chosen resize rule costs each image, a rule that suits, and a picture of the worst."""
+def crop_loss(cfg: Config, out: Path, n: int = 12, terminal: Terminal | None = None) -> dict[str, Any]:
+    """What the chosen resize rule costs each image, a rule that suits, and a picture of the ``n`` worst."""
     from imgclf.data import crop_loss, loaders
     from imgclf.results.grid import grid_plot
 
@@ -124,5 +124,5 @@ def crop_loss(cfg: Config, out: Path, terminal: Terminal | None = None) -> dict[
     with terminal.progress("measuring images", len(paths)) as step:
         record = loaders.preprocess_record(cfg)
         found = crop_loss.measure(dataset.root, paths, record.resize, step, record.crop_pct)
-    grid_plot(*crop_loss.sheet(dataset.root, found), out, columns=4)
+    grid_plot(*crop_loss.sheet(dataset.root, found, n), out, columns=4)
     return {"picture": str(out), **found.to_dict()}

@@ -79,6 +79,16 @@ def test_crop_loss_through_the_command_line(photos, tmp_path, rule, most):
         assert len(image.convert("L").getcolors()) > 20
 
 
+def test_as_many_of_the_worst_are_shown_as_are_asked_for(photos, tmp_path):
+    heights = []
+    for n in (2, 11):
+        done = run_here("data", "show", "-d", photos, *SMALL, "--crop-loss", "--n", n, "-o", f"{n}.png", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        with Image.open(tmp_path / f"{n}.png") as image:
+            heights.append(image.height)
+    assert heights[1] > 2 * heights[0]  # three rows of four
+
+
 def test_the_presize_demo_uses_the_same_draws_and_repeats(photos, tmp_path):
     pixels = []
     for name in ("a.png", "b.png"):
