@@ -111,13 +111,14 @@ def several(folder: Path) -> bool:
 def source(folder: Path) -> tuple[Path, dict[str, Any]]:
     """What `imgclf train -d` is given, with the keys for it."""
     if several(folder):
-        return folder / TABLE, {"data.labels": "csv", "data.label_delim": "|"}
+        # The table's images are links out of its folder.
+        return folder / TABLE, {"data.labels": "csv", "data.label_delim": "|", "data.allow_outside": True}
     return folder / "images", {}
 
 
 def imgclf(o: Options, folder: Path, seed: int, epochs: int | None = None) -> Found:
     path, more = source(folder)
-    data = ["-d", path, *(part for key, value in more.items() for part in ("--set", f"{key}='{value}'"))]
+    data = ["-d", path, *(part for key, value in more.items() for part in ("--set", f"{key}={json.dumps(value)}"))]
     command = [
         sys.executable, "-m", "imgclf", "train", "--json", "-q", *data, "-a", o.arch, "--size", o.size, "--seed", seed,
         "-e", o.epochs if epochs is None else epochs, "--runs-dir", folder / "runs",
