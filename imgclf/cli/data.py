@@ -56,7 +56,8 @@ def show_cli(
     settings: Settings,
     out: Annotated[Path | None, picture("--out", "-o")] = None,
     n: Annotated[
-        int | None, typer.Option("--n", min=1, max=64, help="Images shown: 9, of --crop-loss 12, at most 4 of the demo.")
+        int | None,
+        typer.Option("--n", min=1, max=64, help="Images shown: 9, of --crop-loss 12, at most 4 of the demo."),
     ] = None,
     demo: Annotated[bool, typer.Option("--presize-demo", help="Presizing beside resizing first.")] = False,
     crop_loss: Annotated[bool, typer.Option("--crop-loss", help="What becoming square costs; the worst.")] = False,
