@@ -90,16 +90,19 @@ def bare(predictor: Any, files: list[Path], forward: Callable[[Any], Any]) -> Fi
     return found
 
 
-def torch_forward(predictor: Any) -> Callable[[Any], Any]:
+def torch_forward(path: Path) -> Callable[[Any], Any]:
     """A batch of bytes to probabilities, as one would write it."""
     import torch
 
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (predictor.preprocess.mean, predictor.preprocess.std))
+    from imgclf.shipping import bundle
+
+    network, record = bundle.load(path)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (record.preprocess.mean, record.preprocess.std))
 
     @torch.inference_mode()
     def forward(images: Any) -> Any:
         x = (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
-        return torch.softmax(predictor.network(x), 1)
+        return torch.softmax(network(x), 1)
 
     return forward
 
@@ -128,7 +131,7 @@ def predicting(options: argparse.Namespace, folder: Path, bundle: Path) -> dict[
     ours, graph = inference.load(bundle), inference.load(exported)
     learn, plain, plain_onnx = (
         bench_train.of_fastai(folder, options.arch, None),
-        torch_forward(ours),
+        torch_forward(bundle),
         onnx_forward(exported),
     )
     rounds = benching.turns(
@@ -175,7 +178,7 @@ def evaluating(options: argparse.Namespace, folder: Path, bundle: Path) -> dict[
 
     files = sorted((folder / "test").rglob("*.jpg"))
     predictor = inference.load(bundle)
-    forward = torch_forward(predictor)
+    forward = torch_forward(bundle)
     few = files[:DECODED]
     decoded = list(batches(predictor.preprocess, few))
 

@@ -1,25 +1,13 @@
 """What fastai's ``vision_learner`` makes, from the configuration: every parameter by its own name."""
 
-from collections.abc import Callable
 from typing import Any
 
-from fastai.vision.all import (
-    SGD,
-    Adam,
-    Lamb,
-    Learner,
-    ProgressCallback,
-    RAdam,
-    RMSProp,
-    get_c,
-    noop,
-    ranger,
-)
+from fastai.vision.all import Learner, ProgressCallback, get_c, noop
 
 from imgclf.data.loaders import Loaders
 from imgclf.data.samples import Task
 from imgclf.schema import Config
-from imgclf.training import augment, batchnorm, network, outoffold, plan, precision, probing, speed
+from imgclf.training import augment, batchnorm, network, optimizers, outoffold, plan, precision, probing, speed
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.losses import loss_func
@@ -28,10 +16,6 @@ from imgclf.training.plan import Phase
 from imgclf.training.probing import FitHead
 from imgclf.training.scores import Score
 from imgclf.training.weights import Weights
-
-OPTIMIZERS: dict[str, Callable[..., Any]] = {
-    "adam": Adam, "sgd": SGD, "rmsprop": RMSProp, "radam": RAdam, "ranger": ranger, "lamb": Lamb,
-}  # fmt: skip
 
 
 def build(
@@ -53,7 +37,7 @@ def build(
         loaders.dls,
         model,
         loss_func=loss_func(cfg, list(loaders.dls.vocab), task, loaders.balance.loss_weights),
-        opt_func=OPTIMIZERS[cfg.train.opt],
+        opt_func=optimizers.optimizer(cfg, hardware.device, probe),
         splitter=network.splitter,
         metrics=[score.make(task) for score in scores.values()],
         wd=cfg.train.wd,

@@ -9,6 +9,7 @@ from fastai.vision.all import Learner
 from torch import nn
 
 from imgclf.errors import UserError, first_line
+from imgclf.networks import folding
 from imgclf.schema import Config
 from imgclf.training.devices import Hardware
 
@@ -28,6 +29,8 @@ def apply(cfg: Config, learn: Learner, hardware: Hardware, size: int) -> list[st
     if channels_last(cfg, hardware, size):
         learn.add_cb(ChannelsLast())
         notes.append("memory format: channels_last (train.channels_last)")
+    if hardware.device.type == "cpu" and not cfg.train.compile:  # which does so by itself
+        folding.fold_while_fixed(learn.model[0])
     if cfg.train.deterministic:
         be_deterministic(learn.model, hardware.device)
         notes.append("deterministic kernels alone (train.deterministic)")

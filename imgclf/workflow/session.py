@@ -13,6 +13,7 @@ from imgclf.data import loaders
 from imgclf.data.inspection import FileCheck
 from imgclf.data.loaders import Loaders
 from imgclf.data.prepare import Prepared, prepare
+from imgclf.networks import folding
 from imgclf.runs import Run
 from imgclf.schema import Config
 from imgclf.training import (
@@ -235,6 +236,8 @@ def _framed(
     ways = {share: build(share) for share in shares}
     first = ways[shares[0]]
     body = network.pretrained(arch, found, first.preprocess.channels).to(hardware.device)
+    if hardware.device.type == "cpu":
+        folding.fold(body[0])
     if speed.channels_last(cfg, hardware, first.preprocess.size):
         body = body.to(memory_format=torch.channels_last)
     with (

@@ -44,10 +44,25 @@ def hardware(precision="fp32", device="cpu"):
     ],
 )
 def test_channels_last_where_asked_or_measured(make_config, wanted, device, precision, size, expected):
-    cfg, learn = make_config(**{"train.channels_last": wanted}), Model()
+    cfg, learn = make_config(**{"train.channels_last": wanted}), Model(nn.Identity())
     notes = speed.apply(cfg, learn, hardware(precision, device), size)
     assert learn.added == ["ChannelsLast"] * expected
     assert len(notes) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "compiled", "folds"), [("cpu", False, True), ("cpu", True, False), ("cuda", False, False)]
+)
+def test_batchnorm_is_folded_where_that_was_measured(make_config, monkeypatch, device, compiled, folds):
+    monkeypatch.setattr(speed, "check_compiler", lambda device: None)
+    learn = Model(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
+    conv, norm = learn.model[0]
+    speed.apply(make_config(**{"train.compile": compiled}), learn, hardware(device=device), 32)
+    norm.eval()
+    nn.init.constant_(norm.bias, 7)
+    nn.init.zeros_(conv.weight)
+    nn.init.zeros_(conv.bias)
+    assert torch.all(conv(torch.ones(1, 3, 2, 2)) == (7 if folds else 0))
 
 
 def test_nothing_is_done_unasked(make_config):

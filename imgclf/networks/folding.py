@@ -1,0 +1,79 @@
+"""BatchNorm as a part of the convolution before it.
+
+With statistics that stay as they are, BatchNorm multiplies each channel by a number and adds one: what the convolution
+can do with other weights and a bias. The answers are the same but for rounding, and a pass over every feature map is
+saved (docs/benchmarks.md).
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def pairs(body: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """The convolutions of a torchvision ResNet's body, each with the BatchNorm behind it; none of other bodies.
+
+    Only of ResNets is it known here that layers which stand together are computed one after the other.
+    """
+    if not isinstance(body, nn.Sequential):
+        return
+    for module in body.modules():
+        for layer, follower in pairwise(module.children()):
+            if type(layer) is nn.Conv2d and type(follower) is nn.BatchNorm2d:
+                yield layer, follower
+
+
+def fold(body: nn.Module) -> None:
+    """Fold a body for good, in evaluation mode: its BatchNorm layers pass on what they get."""
+    for conv, norm in pairs(body):
+        weight, bias = _folded(conv, norm)
+        conv.weight, conv.bias = (nn.Parameter(x.detach(), requires_grad=False) for x in (weight, bias))
+        norm.forward = partial(_pass_on, norm)  # type: ignore[method-assign]
+        norm.eval()
+
+
+def fold_while_fixed(body: nn.Module) -> None:
+    """Compute a body folded whenever its BatchNorm layers are in evaluation mode, in training too.
+
+    Weights, names and gradients are those of the layers as they are; copies of the body do the same.
+    """
+    for conv, norm in pairs(body):
+        # Partials of functions, not closures: a copy of the body gets the layers of the copy.
+        conv.forward = partial(_convolve, conv, norm)  # type: ignore[method-assign]
+        norm.forward = partial(_normalise, conv, norm)  # type: ignore[method-assign]
+
+
+def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the convolution that does what both do."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    bias = norm.bias - norm.running_mean * scale
+    return conv.weight * scale[:, None, None, None], bias if conv.bias is None else bias + conv.bias * scale
+
+
+def _apart(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
+    """Whether the two are computed one after the other.
+
+    So they are where the convolution alone is frozen: its weights' gradient, which takes long, is not needed then.
+    """
+    frozen = norm.weight.requires_grad and not conv.weight.requires_grad
+    return norm.training or (frozen and torch.is_grad_enabled())
+
+
+def _convolve(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    if _apart(conv, norm):
+        return nn.Conv2d.forward(conv, x)
+    weight, bias = _folded(conv, norm)
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def _normalise(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    return nn.BatchNorm2d.forward(norm, x) if _apart(conv, norm) else x
+
+
+def _pass_on(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    return x

@@ -1,0 +1,55 @@
+"""The optimizers by the name that ``train.opt`` gives them: fastai's, and its Adam in one pass over the weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from fastai.vision.all import SGD, Adam, Lamb, Optimizer, RAdam, RMSProp, ranger
+from torch.optim.adamw import adamw
+
+from imgclf.schema import Config
+
+OPTIMIZERS: dict[str, Callable[..., Any]] = {
+    "adam": Adam, "sgd": SGD, "rmsprop": RMSProp, "radam": RAdam, "ranger": ranger, "lamb": Lamb,
+}  # fmt: skip
+FUSED_ON = ("cpu", "cuda")
+
+
+class FusedAdam(Optimizer):
+    """fastai's ``Adam``, its formula, hyperparameters and defaults, by torch's fused kernel: equal but for rounding.
+
+    fastai passes nine times over weights and moments for a step, a parameter at a time. That is a twentieth of a step
+    of ResNet-18 on a processor, and a thousand launches on a GPU.
+    """
+
+    def __init__(
+        self, params: Any, lr: float, mom: float = 0.9, sqr_mom: float = 0.99, eps: float = 1e-5, wd: float = 0.01
+    ) -> None:
+        super().__init__(params, [], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        groups: dict[tuple[int, bool], list[Any]] = {}
+        for parameter, _, state, hyper in self.all_params(with_grad=True):
+            if "step" not in state:
+                state |= {"step": torch.zeros((), device=parameter.device)}
+                state |= {name: torch.zeros_like(parameter) for name in ("grad_avg", "sqr_avg")}
+            groups.setdefault((id(hyper), state.get("do_wd", True)), []).append((parameter, state, hyper))
+        for (_, decays), members in groups.items():
+            parameters, states, (hyper, *_) = zip(*members, strict=True)
+            means, squares, steps = ([s[name] for s in states] for name in ("grad_avg", "sqr_avg", "step"))
+            adamw(
+                list(parameters), [p.grad for p in parameters], means, squares, [], steps, fused=True,
+                lr=hyper["lr"], beta1=hyper["mom"], beta2=hyper["sqr_mom"], eps=hyper["eps"],
+                weight_decay=hyper["wd"] if decays else 0.0, amsgrad=False, maximize=False,
+            )  # fmt: skip
+
+
+def optimizer(cfg: Config, device: torch.device, probe: bool) -> Callable[..., Any]:
+    """What makes the optimizer of ``train.opt``.
+
+    Args:
+        probe: Whether the recipe wants to begin with the probe. The others are fastai's, loss for loss.
+    """
+    name = cfg.train.opt
+    return FusedAdam if name == "adam" and probe and device.type in FUSED_ON else OPTIMIZERS[name]
