@@ -1,11 +1,15 @@
 """The learning-rate finder: imgclf's beside fastai's `lr_find`, on the same data with the same network and weights.
 
     python scripts/bench_lrfind.py [--size 128] [--presize 262] [--batch-size 8] [--precision auto] [--json FILE]
+    python scripts/bench_lrfind.py --steady DATA… --weights FILE --size 96 --batch-size 16 [--json FILE]
 
-Both sweep 100 steps from 1e-7 to 10 with the body frozen, two workers, from JPEGs of 500 x 375 pixels, and end early
-where the loss explodes. Seconds are those of the whole search: the sweep, what is saved before and put back after,
-and the suggestion. Both sides are smaller than the usual 224 and 460 pixels, in their ratio, so that five turns take
-minutes.
+Both sweep from 1e-7 to 10, fastai in 100 steps and imgclf in 50, with the body frozen, two workers, from JPEGs of
+500 x 375 pixels, and end early where the loss explodes. Seconds are those of the whole search: the sweep, what is
+saved before and put back after, and the suggestion. Both sides are smaller than the usual 224 and 460 pixels, in their
+ratio, so that five turns take minutes.
+
+`--steady`: what imgclf suggests for DATA in 100 steps and in 50, with five seeds: other batches, another head, another
+split where DATA has none.
 """
 
 import sys
@@ -38,6 +42,25 @@ def of_fastai(learn: Any, batch_size: int) -> Figures:
     return {**found, "steps": len(learn.recorder.lrs), "chosen": chosen}
 
 
+def steady(options: Any) -> list[dict[str, Any]]:
+    from imgclf.training import lr
+
+    found = []
+    for data in options.steady:
+        for steps in (STEPS, lr.STEPS):
+            lr.STEPS = steps
+            for seed in range(1, 6):
+                s = bench_train.session(
+                    data, options.arch, "fp32", options.weights, **{"seed": seed, "train.lr": "auto"}
+                )
+                result = s.find_lr()
+                found.append(
+                    {"data": data, "steps": steps, "seed": seed, "taken": len(result.lrs), "lr": result.chosen}
+                )
+                print(*found[-1].values(), flush=True)
+    return found
+
+
 def main() -> None:
     parser = benching.parser(__doc__)
     parser.add_argument("--arch", default="resnet18")
@@ -47,9 +70,13 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--steady", nargs="+", metavar="DATA")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     bench_train.BATCH, bench_train.SIZE, bench_train.PRESIZE = options.batch_size, options.size, options.presize
+    if options.steady:
+        benching.write(options, found=steady(options))
+        return
     with tempfile.TemporaryDirectory(prefix="bench-lrfind-") as name:
         folder = benching.photos(Path(name) / "photos", {"train": IMAGES, "val": VALID}, options.photos)
         more = {"train.freeze_epochs": 1}  # so that it is frozen without weights too

@@ -36,8 +36,6 @@ __all__ = ["Predictor", "images_under", "load", "named", "reason"]
 Format = Literal["bundle", "safetensors"] | graphs.Format
 Seen = tuple[np.ndarray, np.ndarray | None]  # logits (N, C), and what the body says, pooled (N, F)
 
-IN_CACHE = 16  # images whose feature maps a processor's caches hold: more at once are slower
-
 FORMS = (
     f"models are: a run folder or bundle folder (it holds {runs.WEIGHTS}), "
     "a .safetensors, .onnx, .xml, .pt2 or .pt file of `imgclf export`"
@@ -224,6 +222,7 @@ def reason(error: Exception) -> str:
 
 def _from_bundle(path: Path, form: Format, device: str, trust: bool) -> Predictor:
     from imgclf.shipping import bundle
+    from imgclf.shipping.forward import torch_forward
 
     net, record = bundle.load(path, trust)
     see = torch_forward(net, record.preprocess, device)
@@ -233,53 +232,6 @@ def _from_bundle(path: Path, form: Format, device: str, trust: bool) -> Predicto
         record.cutoffs, net, stored(record.metrics.get("abstention", [])), see,
         unlike.stored(record.metrics.get("unlike")),
     )  # fmt: skip
-
-
-def torch_forward(net: "torch.nn.Sequential", preprocess: Preprocess, device: str) -> Callable[[np.ndarray], Seen]:
-    """uint8 RGB images (N, S, S, 3) to the answers of ``Sequential(body, head)`` and the body's pooled features.
-
-    On a processor the network itself is made quicker: its answers stay, but its weights become others.
-    """
-    import torch
-
-    from imgclf.networks import folding
-    from imgclf.shipping import layers
-
-    where = _torch_device(device)
-    net = net.to(where).eval()
-    if where.type == "cpu":
-        folding.fold(net[0])
-        net = net.to(memory_format=torch.channels_last)
-    mean, std = (torch.tensor(v, device=where).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
-
-    def see(images: np.ndarray) -> Seen:
-        at_once = IN_CACHE if where.type == "cpu" else len(images)
-        parts = [compute(images[i : i + at_once]) for i in range(0, len(images), at_once)]
-        logits, pooled = map(np.concatenate, zip(*parts, strict=True))
-        return logits, pooled
-
-    def compute(images: np.ndarray) -> Seen:
-        # TF32 (cuDNN's default) would make an image's answer depend on its batch in the third decimal.
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            x = layers.model_input(torch.tensor(images, device=where), mean, std)
-            features = net[0](x)
-            pooled = features.flatten(2).mean(2) if features.ndim > 2 else features
-            return net[1](features).float().cpu().numpy(), pooled.float().cpu().numpy()
-
-    return see
-
-
-def _torch_device(name: str) -> "torch.device":
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as e:  # what torch raises for a device it has not, or was not built for
-        raise UserError(f"the device '{name}' cannot be used: {first_line(e)}", "use --device cpu") from e
-    return device
 
 
 def _from_graph(path: Path, device: str, trust: bool) -> Predictor:

@@ -14,12 +14,8 @@ from fastai.vision.all import CancelFitException, CancelValidException, Learner
 from imgclf.data.placed import same_randomness_after
 
 Range = tuple[float, float]
-FULL_RANGE: Range = (1e-7, 10.0)  # fastai's
-FULL_STEPS = 100
-# Before a run that is itself short: no rate outside this range is ever chosen, and a hundred steps would be most of
-# the work.
-SHORT_RANGE: Range = (1e-6, 1.0)
-SHORT_STEPS = 40
+RANGE: Range = (1e-7, 10.0)  # fastai's
+STEPS = 50  # fastai takes 100: as many again made the suggestion no steadier (docs/training.md)
 FALLBACK_LR = 2e-3  # fine_tune's own default
 SANE = (1e-5, 0.3)
 SANE_UNFROZEN = (1e-6, 0.1)  # a body that has learned needs less
@@ -72,18 +68,11 @@ class Sweep(ParamScheduler):
         raise CancelValidException()
 
 
-def sweep_size(planned_steps: int | None) -> tuple[int, Range]:
-    """Steps and range of a sweep before a run of ``planned_steps``; None: no run follows, spare nothing."""
-    if planned_steps is None or planned_steps >= FULL_STEPS:
-        return FULL_STEPS, FULL_RANGE
-    return SHORT_STEPS, SHORT_RANGE
-
-
 def find(
     learn: Learner,
     callbacks: list[Any],
-    n_steps: int = FULL_STEPS,
-    lr_range: Range = FULL_RANGE,
+    n_steps: int = STEPS,
+    lr_range: Range = RANGE,
     done: Callable[[], object] = lambda: None,
     fallback: float = FALLBACK_LR,
     sane: Range = SANE,

@@ -29,8 +29,6 @@ def apply(cfg: Config, learn: Learner, hardware: Hardware, size: int) -> list[st
     if channels_last(cfg, hardware, size):
         learn.add_cb(ChannelsLast())
         notes.append("memory format: channels_last (train.channels_last)")
-    if hardware.device.type == "cpu" and not cfg.train.compile:  # which does so by itself
-        folding.fold_while_fixed(learn.model[0])
     if cfg.train.deterministic:
         be_deterministic(learn.model, hardware.device)
         notes.append("deterministic kernels alone (train.deterministic)")
@@ -38,6 +36,8 @@ def apply(cfg: Config, learn: Learner, hardware: Hardware, size: int) -> list[st
         check_compiler(hardware.device)
         learn.model.compile()  # in place: the names of its weights stay as they are
         notes.append("torch.compile: the first batches take longer (train.compile)")
+    elif hardware.device.type == "cpu":  # a compiler sees to that by itself
+        folding.fold_while_fixed(learn.model[0])
     return notes
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from imgclf.data.images import Preprocess
 from imgclf.shipping import inference
+from imgclf.shipping.forward import torch_forward
 from imgclf.shipping.inference import Predictor
 from imgclf.training import network
 from imgclf.training.archs import Arch
@@ -27,7 +28,7 @@ def features(
         weights: Pretrained.
         done: Called after each file.
     """
-    seen = inference.torch_forward(network.pretrained(arch, weights, preprocess.channels), preprocess, device)
+    seen = torch_forward(network.pretrained(arch, weights, preprocess.channels), preprocess, device)
 
     def see(images: np.ndarray) -> inference.Seen:
         return np.zeros((len(images), 1), np.float32), seen(images)[1]  # nothing is classified yet

@@ -33,7 +33,7 @@ def choose(s: Session, run: Run | None = None, events: Events | None = None) -> 
         record(run, "lr", {"value": lr, "reason": why})
         return lr
     s.terminal.note("learning rate: looking for one (--lr NUMBER skips this)")
-    found = together.agreed(s.find_lr(planned_steps=s.plan(1.0).steps))
+    found = together.agreed(s.find_lr())
     events.tell("lr", lr=found.chosen, reason=found.reason, suggestions=found.suggestions)
     s.terminal.note(f"learning rate: {found.chosen:g} ({found.reason})")
     keep(run, "lr", found, runs.LR_FIND_DATA, runs.LR_FIND_PLOT)
@@ -51,7 +51,7 @@ def completed(
     """
     phase = plan.phases[number]
     s.terminal.note(f"{phase.name}: looking for its learning rate, all layers training (train.lr_unfrozen: auto)")
-    found = together.agreed(s.find_unfrozen_lr(lr, phase.epochs * plan.batches_per_epoch, done))
+    found = together.agreed(s.find_unfrozen_lr(lr, done))
     events.tell("lr", phase=phase.name, lr=found.chosen, reason=found.reason, suggestions=found.suggestions)
     rates = s.plan(lr, found.chosen).phases[number].lrs
     s.terminal.note(f"{phase.name}: learning rate {found.chosen:g} ({found.reason})")

@@ -83,34 +83,24 @@ class Session:
         """Within the block, what the machine is to blame for is an error that says so."""
         return faults.explained(self.loaders.workers, f"imgclf train --resume {run.path}" if run else None)
 
-    def find_lr(self, planned_steps: int | None = None) -> Found:
-        """Run the learning-rate finder; the learner is unchanged afterwards.
-
-        Args:
-            planned_steps: Of the run that follows, if one does.
-        """
+    def find_lr(self) -> Found:
+        """Run the learning-rate finder; the learner is unchanged afterwards."""
         # Found on the state training starts from: frozen if anything is pretrained, as the book does.
         phases = self._phases
         self.learn.freeze_to(phases[0].freeze_to)
-        n_steps, _ = size = lr.sweep_size(planned_steps)
-        with self.terminal.progress("learning-rate finder", n_steps) as step:
-            return self._sweep(phases[0], "lr_find", *size, step)
+        with self.terminal.progress("learning-rate finder", lr.STEPS) as step:
+            return self._sweep(phases[0], "lr_find", step)
 
-    def find_unfrozen_lr(
-        self, first: float, planned_steps: int | None = None, done: Callable[[], object] = lambda: None
-    ) -> Found:
+    def find_unfrozen_lr(self, first: float, done: Callable[[], object] = lambda: None) -> Found:
         """Run the finder on a learner whose frozen phase is over, and that has been unfrozen.
 
         No progress display: that of a run may be open.
 
         Args:
             first: The rate of the frozen phase; half of it, as fine_tune takes, is used where nothing can be found.
-            planned_steps: Of the unfrozen phase, if it follows.
             done: Called after each step; true: end the sweep there.
         """
-        phases = self._phases
-        size = lr.sweep_size(planned_steps)
-        return self._sweep(phases[-1], "lr_find_unfrozen", *size, done, first / 2, lr.SANE_UNFROZEN)
+        return self._sweep(self._phases[-1], "lr_find_unfrozen", done, first / 2, lr.SANE_UNFROZEN)
 
     def _sweep(self, phase: Phase, place: str, *settings: Any) -> Found:
         """The finder on images of the size that the phase begins with."""
@@ -118,7 +108,7 @@ class Session:
             loaders.train_at(self.learn.dls, phase.sizes[0])
             self.terminal.note(f"learning-rate finder: at {phase.sizes[0]} pixels, as the first epoch")
         with self.explained():
-            found = lr.find(self.learn, [seeding.SeedEpochs(self.cfg, place)], *settings)
+            found = lr.find(self.learn, [seeding.SeedEpochs(self.cfg, place)], lr.STEPS, lr.RANGE, *settings)
         for note in found.notes:
             self.terminal.note(note)
         return found

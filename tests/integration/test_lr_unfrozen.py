@@ -30,7 +30,7 @@ AUTO = ["--lr", "0.003", "--set", "train.lr_unfrozen=auto"]
 def _short_sweep(quick):
     """A short sweep: both finders here take the same steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lr, "sweep_size", lambda planned: (16, (1e-5, 1.0)))
+        patch.setattr(lr, "STEPS", 16), patch.setattr(lr, "RANGE", (1e-5, 1.0))
         yield
 
 

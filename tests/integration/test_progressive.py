@@ -64,7 +64,7 @@ def test_each_epoch_is_at_its_size_and_validation_at_the_last(images, engine, mi
 def test_the_finder_uses_the_first_size(images, monkeypatch):
     s, sides = session.start(prepared(images), Terminal(quiet=True)), Sides()
     s.learn.add_cb(sides)
-    monkeypatch.setattr(session.lr, "sweep_size", lambda _: (3, (1e-5, 1e-3)))
+    monkeypatch.setattr(session.lr, "STEPS", 3)
     s.find_lr()
     assert {side for _, _, side in sides.seen} == {(16, 16)}
 

@@ -14,7 +14,7 @@ from PIL import Image
 from imgclf import runs
 from imgclf.data.images import Preprocess
 from imgclf.errors import DataError, ModelError, UserError
-from imgclf.shipping import inference
+from imgclf.shipping import forward, inference
 from imgclf.shipping.inference import images_under
 
 
@@ -44,7 +44,7 @@ def test_one_image_gives_what_it_gives_in_a_batch(predictor, pixels, photos):
     batch = predictor.probs(pixels)
     alone = np.concatenate([predictor.probs(image[None]) for image in pixels])
     np.testing.assert_allclose(alone, batch, atol=1e-5)
-    many = inference.IN_CACHE // len(pixels) + 2  # more than are computed at once
+    many = forward.IN_CACHE // len(pixels) + 2  # more than are computed at once
     np.testing.assert_allclose(predictor.probs(np.tile(pixels, (many, 1, 1, 1))), np.tile(batch, (many, 1)), atol=1e-5)
     for size in (1, 2, 64):
         streamed = np.stack([p.probs for p in predictor.predict(photos, batch_size=size)])

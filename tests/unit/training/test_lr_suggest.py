@@ -50,12 +50,6 @@ def test_a_rate_no_one_would_use_is_not_chosen():
     assert lr.SANE[0] <= found.chosen <= lr.SANE[1]
 
 
-def test_a_short_run_gets_a_short_sweep():
-    assert lr.sweep_size(None) == (lr.FULL_STEPS, lr.FULL_RANGE)
-    assert lr.sweep_size(1000) == (lr.FULL_STEPS, lr.FULL_RANGE)
-    assert lr.sweep_size(12) == (lr.SHORT_STEPS, lr.SHORT_RANGE)
-
-
 def test_a_sweep_once_unfrozen_has_its_own_fallback_and_trusts_lower_rates():
     low = [x / 1000 for x in LRS]
     found = lr.suggest(low, curve(), fallback=1e-3, sane=lr.SANE_UNFROZEN)

@@ -1,0 +1,58 @@
+"""A network as a function of an image's bytes, on the device it is to run on."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from imgclf.data.images import Preprocess
+from imgclf.errors import UserError, first_line
+from imgclf.networks import folding
+from imgclf.shipping import layers
+
+if TYPE_CHECKING:
+    from imgclf.shipping.inference import Seen
+
+IN_CACHE = 16  # images whose feature maps a processor's caches hold: more at once are slower
+
+
+def torch_forward(net: nn.Sequential, preprocess: Preprocess, device: str) -> "Callable[[np.ndarray], Seen]":
+    """uint8 RGB images (N, S, S, 3) to the answers of ``Sequential(body, head)`` and the body's pooled features.
+
+    On a processor the network itself is made quicker: its answers stay, but its weights become others.
+    """
+    where = _torch_device(device)
+    net = net.to(where).eval()
+    if where.type == "cpu":
+        folding.fold(net[0])
+        net = net.to(memory_format=torch.channels_last)
+    mean, std = (torch.tensor(v, device=where).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
+
+    def see(images: np.ndarray) -> "Seen":
+        at_once = IN_CACHE if where.type == "cpu" else len(images)
+        parts = [compute(images[i : i + at_once]) for i in range(0, len(images), at_once)]
+        logits, pooled = map(np.concatenate, zip(*parts, strict=True))
+        return logits, pooled
+
+    def compute(images: np.ndarray) -> "Seen":
+        # TF32 (cuDNN's default) would make an image's answer depend on its batch in the third decimal.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            x = layers.model_input(torch.tensor(images, device=where), mean, std)
+            features = net[0](x)
+            pooled = features.flatten(2).mean(2) if features.ndim > 2 else features
+            return net[1](features).float().cpu().numpy(), pooled.float().cpu().numpy()
+
+    return see
+
+
+def _torch_device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as e:  # what torch raises for a device it has not, or was not built for
+        raise UserError(f"the device '{name}' cannot be used: {first_line(e)}", "use --device cpu") from e
+    return device
