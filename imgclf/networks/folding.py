@@ -15,25 +15,29 @@ from torch.nn import functional as F
 
 
 def pairs(body: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """The convolutions of a torchvision ResNet's body, each with the BatchNorm behind it; none of other bodies.
+    """The convolutions of a torchvision ResNet's body, each with the BatchNorm behind it; none of other bodies."""
+    return ((conv, norm) for _, _, conv, norm in _places(body))
+
+
+def _places(body: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d, nn.BatchNorm2d]]:
+    """The pairs, each with the module that the BatchNorm is in, and its name there.
 
     Only of ResNets is it known here that layers which stand together are computed one after the other.
     """
     if not isinstance(body, nn.Sequential):
         return
-    for module in body.modules():
-        for layer, follower in pairwise(module.children()):
+    for module in list(body.modules()):
+        for (_, layer), (name, follower) in pairwise(list(module.named_children())):
             if type(layer) is nn.Conv2d and type(follower) is nn.BatchNorm2d:
-                yield layer, follower
+                yield module, name, layer, follower
 
 
 def fold(body: nn.Module) -> None:
-    """Fold a body for good, in evaluation mode: its BatchNorm layers pass on what they get."""
-    for conv, norm in pairs(body):
+    """Fold a body for good, as it is in evaluation mode: it has no BatchNorm layers any more."""
+    for module, name, conv, norm in _places(body):
         weight, bias = _folded(conv, norm)
         conv.weight, conv.bias = (nn.Parameter(x.detach(), requires_grad=False) for x in (weight, bias))
-        norm.forward = partial(_pass_on, norm)  # type: ignore[method-assign]
-        norm.eval()
+        setattr(module, name, nn.Identity())
 
 
 def fold_while_fixed(body: nn.Module) -> None:
@@ -73,7 +77,3 @@ def _convolve(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
 
 def _normalise(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     return nn.BatchNorm2d.forward(norm, x) if _apart(conv, norm) else x
-
-
-def _pass_on(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    return x
