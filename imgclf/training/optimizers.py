@@ -13,6 +13,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "adam": Adam, "sgd": SGD, "rmsprop": RMSProp, "radam": RAdam, "ranger": ranger, "lamb": Lamb,
 }  # fmt: skip
 FUSED_ON = ("cpu", "cuda")
+MOMENTS = ("grad_avg", "sqr_avg")  # fastai's names in an optimizer's state
 
 
 class FusedAdam(Optimizer):
@@ -33,16 +34,24 @@ class FusedAdam(Optimizer):
         for parameter, _, state, hyper in self.all_params(with_grad=True):
             if "step" not in state:
                 state |= {"step": torch.zeros((), device=parameter.device)}
-                state |= {name: torch.zeros_like(parameter) for name in ("grad_avg", "sqr_avg")}
+                state |= {name: torch.zeros_like(parameter) for name in MOMENTS}
+            # The kernel goes through all of them in the order in which they lie in memory.
+            state |= {name: _laid_as(parameter, state[name]) for name in MOMENTS}
+            parameter.grad = _laid_as(parameter, parameter.grad)
             groups.setdefault((id(hyper), state.get("do_wd", True)), []).append((parameter, state, hyper))
         for (_, decays), members in groups.items():
             parameters, states, (hyper, *_) = zip(*members, strict=True)
-            means, squares, steps = ([s[name] for s in states] for name in ("grad_avg", "sqr_avg", "step"))
+            means, squares, steps = ([s[name] for s in states] for name in (*MOMENTS, "step"))
             adamw(
                 list(parameters), [p.grad for p in parameters], means, squares, [], steps, fused=True,
                 lr=hyper["lr"], beta1=hyper["mom"], beta2=hyper["sqr_mom"], eps=hyper["eps"],
                 weight_decay=hyper["wd"] if decays else 0.0, amsgrad=False, maximize=False,
             )  # fmt: skip
+
+
+def _laid_as(parameter: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The values in the memory format of the parameter; of a checkpoint they come contiguous."""
+    return values if values.stride() == parameter.stride() else torch.empty_like(parameter).copy_(values)
 
 
 def optimizer(cfg: Config, device: torch.device, probe: bool) -> Callable[..., Any]:

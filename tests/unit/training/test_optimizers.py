@@ -77,15 +77,26 @@ def test_a_frozen_group_stays_and_a_cleared_state_begins_again(pair: Any) -> Non
     assert_close(pair[0][0], pair[1][0])
 
 
-def test_a_state_put_back_goes_on_bit_for_bit(pair: Any) -> None:
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_state_put_back_goes_on_bit_for_bit(pair: Any, layout: torch.memory_format) -> None:
     net, opt = pair[0]
+    net.to(memory_format=layout)
     train(net, opt, 2)
     twin = copy.deepcopy(net)
     other = optimizer(FusedAdam, twin)
-    other.load_state_dict(copy.deepcopy(opt.state_dict()))
+    saved = copy.deepcopy(opt.state_dict())
+    for state in saved["state"]:  # as a checkpoint has them
+        state.update({name: state[name].contiguous() for name in optimizers.MOMENTS})
+    other.load_state_dict(saved)
     train(net, opt, 2, seed=1)
     train(twin, other, 2, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), twin.parameters(), strict=True))
+
+
+def test_steps_are_those_of_fastai_in_channels_last_too(pair: Any) -> None:
+    for net, opt in pair:
+        train(net.to(memory_format=torch.channels_last), opt, 3)
+    assert_close(pair[0][0], pair[1][0])
 
 
 @pytest.mark.parametrize(
