@@ -30,6 +30,23 @@ def unpack(archive: Path, target: Path) -> Path:
     return target / archive.stem
 
 
+@contextlib.contextmanager
+def stopping(monkeypatch, at: int):
+    """Within the block every run is asked to stop, as by Ctrl-C, after that many training steps."""
+    from imgclf.training.watch import Watch
+
+    after_batch, steps = Watch.after_batch, []
+
+    def stop(self):
+        after_batch(self)
+        steps.append(1) if self.training else None
+        self.request.asked = len(steps) >= at
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "after_batch", stop)
+        yield
+
+
 def picture(width: int = 12, height: int = 9, seed: int = 0) -> Image.Image:
     """A smooth random RGB picture: like a photograph, it survives JPEG."""
     coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import shapes
-from support import history, run_here
+from support import history, run_here, stopping
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -45,6 +45,20 @@ def test_the_probe_alone_can_be_extended_and_then_all_layers_train(folder):
     assert float(more["lr"]) > 0
     plan = json.loads((run / "manifest.json").read_text())["plan"]["phases"]
     assert [(phase["freeze_to"], min(phase["lrs"]) > 0) for phase in plan] == [(-1, False), (0, True)]
+
+
+@pytest.mark.parametrize("channels_last", ["true", "false"])
+def test_stopped_after_the_probe_and_resumed_it_ends_with_the_same_bits(folder, monkeypatch, channels_last):
+    more = ["-e", "1", "--set", f"train.channels_last={channels_last}"]
+    _, whole = train(folder, f"whole-{channels_last}", *more)
+    name = f"stopped-{channels_last}"
+    with stopping(monkeypatch, at=2):
+        done = run_here("train", *shapes.pretrained(folder), "--name", name, *more, cwd=folder)
+    assert done.returncode == 130, done.stderr
+    assert len(history(folder / "runs" / name)) == 1
+    assert run_here("train", "--resume", name, cwd=folder).returncode == 0
+    found, expected = ([{**row, "seconds": None} for row in history(run)] for run in (folder / "runs" / name, whole))
+    assert found == expected
 
 
 def test_a_run_that_gets_worse_keeps_the_probe(folder):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import shapes
 import torch
-from support import history, no_pictures, run_here, same
+from support import history, no_pictures, run_here, same, stopping
 
 from imgclf import runs
 from imgclf.config import dump, load_config
@@ -104,17 +104,7 @@ def test_killed_at_many_random_moments(images, whole, tmp_path, workers):
 
 def stopped(work: Path, images: Path, monkeypatch, at: int, *more: str) -> Path:
     """A run that was asked to stop, as by Ctrl-C, after a number of training steps."""
-    from imgclf.training.watch import Watch
-
-    after_batch, steps = Watch.after_batch, []
-
-    def stop(self):
-        after_batch(self)
-        steps.append(1) if self.training else None
-        self.request.asked = len(steps) >= at
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Watch, "after_batch", stop)
+    with stopping(monkeypatch, at):
         arguments = ["--set", "data.workers=0", "--name", "run", *more]
         done = run_here("train", "-d", images, *SMALL, *arguments, cwd=work)
     assert (done.returncode, "--resume" in done.stderr) == (130, True), done.stderr
