@@ -12,15 +12,13 @@ from imgclf.schema import Config
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "adam": Adam, "sgd": SGD, "rmsprop": RMSProp, "radam": RAdam, "ranger": ranger, "lamb": Lamb,
 }  # fmt: skip
-FUSED_ON = ("cpu", "cuda")
 MOMENTS = ("grad_avg", "sqr_avg")  # fastai's names in an optimizer's state
 
 
 class FusedAdam(Optimizer):
     """fastai's ``Adam``, its formula, hyperparameters and defaults, by torch's fused kernel: equal but for rounding.
 
-    fastai passes nine times over weights and moments for a step, a parameter at a time. That is a twentieth of a step
-    of ResNet-18 on a processor, and a thousand launches on a GPU.
+    fastai passes nine times over weights and moments for a step, a parameter at a time (docs/benchmarks.md).
     """
 
     def __init__(
@@ -55,10 +53,10 @@ def _laid_as(parameter: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 
 def optimizer(cfg: Config, device: torch.device, probe: bool) -> Callable[..., Any]:
-    """What makes the optimizer of ``train.opt``.
+    """What makes the optimizer of ``train.opt``: fused on a processor, the one device it was tried on.
 
     Args:
         probe: Whether the recipe wants to begin with the probe. The others are fastai's, loss for loss.
     """
     name = cfg.train.opt
-    return FusedAdam if name == "adam" and probe and device.type in FUSED_ON else OPTIMIZERS[name]
+    return FusedAdam if name == "adam" and probe and device.type == "cpu" else OPTIMIZERS[name]
