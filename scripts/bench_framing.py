@@ -39,7 +39,7 @@ def measure(data: str, seed: int, options: argparse.Namespace) -> list[dict[str,
         rows = []
         for share in options.shares:
             s = session.start(configured(options.set, **asked, **{KEY: share}), Terminal(quiet=True))
-            parts = features.before_last(s.learn)
+            parts = features.before_last(s.learn.model)
             assert parts is not None
             images = (unaugmented(s.learn.dls), s.learn.dls.valid)
             (x, y), (seen, truth) = (features.extract(parts[0], dl, autocast(s.hardware)) for dl in images)

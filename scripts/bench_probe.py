@@ -106,7 +106,7 @@ def frozen_features(options: argparse.Namespace) -> tuple[tuple[Tensor, Tensor],
     settings = {"data.path": options.data, "model.arch": options.arch, "model.weights": str(options.weights)}
     sizes = {"augment.size": options.size, "augment.presize": max(options.size, 256), "model.first_bn": False}
     s = session.start(load_config("folder", **settings, **sizes, **{"data.labels": "auto"}), Terminal(quiet=True))
-    parts = features.before_last(s.learn)
+    parts = features.before_last(s.learn.model)
     assert parts is not None
     network, context = parts[0], autocast(s.hardware)
     dls = s.learn.dls

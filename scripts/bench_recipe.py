@@ -154,7 +154,7 @@ def regression(o: Options, folder: Path, seed: int) -> Found:
     asked = {"data.path": str(folder / "images"), "model.arch": o.arch, "augment.size": o.size, "seed": seed,
              "model.weights": str(o.weights[o.arch]), "model.first_bn": False}  # fmt: skip
     s = session.start(configured(o.set, **asked), Terminal(quiet=True))
-    parts = features.before_last(s.learn)
+    parts = features.before_last(s.learn.model)
     assert parts is not None
     network: nn.Module = parts[0]
     x, y = features.extract(network, unaugmented(s.learn.dls), autocast(s.hardware))

@@ -59,7 +59,7 @@ def schedule_plot(plan: dict[str, Any], path: Path) -> Path | None:
     axes.set(xlabel="training step, over all phases", ylabel="learning rate")
     groups = shown_groups(lrs)
     for group, colour in zip(groups, (BLUE, *CYCLE), strict=False):
-        label = group_name(group, lrs.shape[1]) if len(groups) > 1 else "all layers"
+        label = group_name(group, lrs.shape[1]) if len(groups) > 1 else "all layers that train"
         axes.plot(np.arange(1, len(lrs) + 1), lrs[:, group], color=colour, label=label)
     names = [phase["name"] for phase in plan["phases"] if phase["steps"] and phase["lrs"]]
     for begin, name in zip(begins.tolist(), names, strict=True):

@@ -74,7 +74,16 @@ class TrainConfig(Section):
         None, description="weight decay; null: the optimizer's own default (Adam: 0.01)"
     )
     wd_bn_bias: Bool = Field(False, description="weight decay on BatchNorm and biases too")
-    train_bn: Bool = Field(True, description="BatchNorm layers keep training while their layer is frozen")
+    freeze_to: Annotated[int, Field(strict=True)] | Literal["auto"] = Field(
+        "auto",
+        description="fine_tune: the first layer group that trains once unfrozen: 0 all, 1 all but the first, -2 the "
+        "head and the group before it. auto: 0; after the probe -2, of a ResNet stages 3 and 4, a third quicker",
+    )
+    train_bn: Bool | Literal["auto"] = Field(
+        "auto",
+        description="BatchNorm layers keep training while their layer is frozen; auto: where the head does not begin "
+        "at the probe",
+    )
     freeze_bn: Bool | Literal["auto"] = Field(
         "auto",
         description="BatchNorm layers of the body keep the statistics of their pretraining, instead of taking those "
@@ -189,6 +198,11 @@ class TrainConfig(Section):
                 "train.recipe: book is fine_tune, which takes half the first rate once unfrozen; train.lr_unfrozen is "
                 f"{self.lr_unfrozen}: leave one out"
             )
+        if self.recipe == "book" and self.freeze_to not in ("auto", 0):
+            raise ValueError(
+                "train.recipe: book is fine_tune, which in the end trains all layers; train.freeze_to is "
+                f"{self.freeze_to}: leave one out"
+            )
         if (self.schedule == "staged") != (self.stages is not None):
             raise ValueError("train.schedule: staged and train.stages need each other: set both or neither")
         useless = [
@@ -203,7 +217,7 @@ class TrainConfig(Section):
 
 # Keys that would be silently ignored in a schedule; at their default they do no harm.
 USELESS = {
-    "one_cycle": ("freeze_epochs", "lr_mult", "lr_unfrozen"),
-    "flat_cos": ("freeze_epochs", "lr_mult", "lr_unfrozen", "moms"),
-    "staged": ("epochs", "freeze_epochs", "lr", "lr_mult", "lr_unfrozen"),
+    "one_cycle": ("freeze_epochs", "freeze_to", "lr_mult", "lr_unfrozen"),
+    "flat_cos": ("freeze_epochs", "freeze_to", "lr_mult", "lr_unfrozen", "moms"),
+    "staged": ("epochs", "freeze_epochs", "freeze_to", "lr", "lr_mult", "lr_unfrozen"),
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fastai.vision.all import Callback, Learner, get_model, maybe_gather
+from fastai.vision.all import Callback, get_model, maybe_gather
 from torch import Tensor, nn
 
 from imgclf.data.placed import PlacedLoader
@@ -14,12 +14,12 @@ from imgclf.data.placed import PlacedLoader
 MOST_KEPT = 10_000  # images whose features are kept for the judging of a run
 
 
-def before_last(learn: Learner) -> tuple[nn.Sequential, nn.Linear] | None:
+def before_last(model: Any) -> tuple[nn.Sequential, nn.Linear] | None:
     """The network up to its last layer, and that layer; None unless it is linear and the only part of the head to fit.
 
     A dropout in between does not matter: what is fitted at once is fitted without.
     """
-    body, head = get_model(learn.model)
+    body, head = get_model(model)
     if getattr(head, "made_by", None) is not None:  # the user's own, which begins as it was made
         return None
     last = head[-1]

@@ -31,8 +31,10 @@ def build(
 
     Normalisation is part of our own DataBlock, with or without pretraining; fastai adds it only with.
     """
-    probe = plan.wants_probe(cfg, weights.pretrained)
-    model, notes = network.build(cfg, arch, weights, loaders.preprocess, get_c(loaders.dls), probe)
+    wanted = plan.wants_probe(cfg, weights.pretrained)
+    model, notes = network.build(cfg, arch, weights, loaders.preprocess, get_c(loaders.dls), wanted)
+    probe = wanted and probing.possible(model, loaders.balance.counts)
+    train_bn = cfg.train.train_bn
     learn = Learner(
         loaders.dls,
         model,
@@ -42,7 +44,7 @@ def build(
         metrics=[score.make(task) for score in scores.values()],
         wd=cfg.train.wd,
         wd_bn_bias=cfg.train.wd_bn_bias,
-        train_bn=cfg.train.train_bn,
+        train_bn=not probe if train_bn == "auto" else train_bn,
         moms=cfg.train.moms,
     )
     if weights.pretrained:
@@ -51,26 +53,33 @@ def build(
     learn.remove_cbs(learn.cbs.filter(lambda cb: isinstance(cb, ProgressCallback)))
     learn.logger = noop
     learn.add_cbs([*precision.callbacks(hardware), *augment.callbacks(cfg)])
-    probe = probe and probing.possible(learn, loaders.balance.counts)
     # Not `fit_head`: a Learner takes a callback's own name away with the callback, after the fit it was added for.
     learn.probe = FitHead(hardware, loaders.balance) if probe else None
     keeps = batchnorm.callbacks(cfg, probe)
     learn.add_cbs(keeps)
     MicroBatches(loaders.batch_size, cfg.train.accumulate).install(learn)
     hurried = speed.apply(cfg, learn, hardware, loaders.preprocess.size)
-    answers, told = outoffold.callbacks(cfg, learn, probe)
+    groups = len(network.splitter(model))
+    stay = plan.staying(cfg, probe, groups)
+    answers, told = outoffold.callbacks(cfg, learn, probe, stay < groups - 1)
     learn.add_cbs(answers)
-    return learn, [*notes, *_chosen(model[1], probe, bool(keeps)), *told, *hurried]
+    return learn, [*notes, *_chosen(model[1], probe, stay, groups, bool(keeps)), *told, *hurried]
 
 
-def _chosen(head: Any, probe: bool, keeps_statistics: bool) -> list[str]:
-    """What a recipe that begins with the probe made of head and BatchNorm, with the keys that change it."""
+def _chosen(head: Any, probe: bool, stay: int, groups: int, keeps_statistics: bool) -> list[str]:
+    """What a recipe that begins with the probe made of the layers, with the keys that change it.
+
+    Args:
+        stay: The layer groups, of so many, that never train.
+    """
     if not probe:
         return []
     layers = ", ".join(type(layer).__name__ for layer in head)
     kept = "keeps its statistics, which the head is made for (train.freeze_bn: auto)"
     return [
         f"head: {layers}, the last one computed (train.recipe: auto, or model.lin_ftrs, ps, concat_pool, first_bn)",
+        f"layers: {f'the first {stay} of {groups} groups stay as they are pretrained' if stay else 'all train'}, "
+        "after the probe (train.freeze_to, 0 trains all)",
         f"BatchNorm: {kept if keeps_statistics else 'follows the batches (train.freeze_bn: false)'}",
     ]
 

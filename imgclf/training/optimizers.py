@@ -56,7 +56,7 @@ def optimizer(cfg: Config, device: torch.device, probe: bool) -> Callable[..., A
     """What makes the optimizer of ``train.opt``: fused on a processor, the one device it was tried on.
 
     Args:
-        probe: Whether the recipe wants to begin with the probe. The others are fastai's, loss for loss.
+        probe: Whether training begins with the probe. Other recipes are fastai's, loss for loss.
     """
     name = cfg.train.opt
     return FusedAdam if name == "adam" and probe and device.type == "cpu" else OPTIMIZERS[name]

@@ -82,7 +82,7 @@ class OutOfFold(Callback):
         self.heads = FoldHeads(**state) if state else None
 
 
-def callbacks(cfg: Config, learn: Learner, probe: bool) -> tuple[list[OutOfFold], list[str]]:
+def callbacks(cfg: Config, learn: Learner, probe: bool, body_trains: bool) -> tuple[list[OutOfFold], list[str]]:
     """The callback where training begins at the ``probe`` and it can help, and what to tell of the decision."""
     if not probe:
         return [], []
@@ -92,6 +92,8 @@ def callbacks(cfg: Config, learn: Learner, probe: bool) -> tuple[list[OutOfFold]
         why = "a mixed image has parts that every head knows (augment.mixup, augment.cutmix)"
     elif is_compiled(get_model(learn.model)):
         why = "it is compiled as it is (train.compile)"
+    elif not body_trains:
+        why = "there is nothing else to train (train.freeze_to)"
     elif learn.dls.train.n > MOST_KEPT:
         why = f"more than {MOST_KEPT:,} images are not learned by heart"
     else:

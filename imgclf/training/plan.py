@@ -40,7 +40,7 @@ LR_MULT = 100.0  # fine_tune's, where train.lr_mult is auto
 PROBE_LR, OUT_OF_FOLD_LR, PROBE_LR_MULT = 1e-4, 2e-4, 1.0
 FREEZE_EPOCHS = 1  # where train.freeze_epochs is auto
 
-HEAD_ONLY, ALL_LAYERS = -1, 0
+HEAD_ONLY, LAST_OF_BODY, ALL_LAYERS = -1, -2, 0
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Phase:
     """One fit: epochs, what trains, and how the learning rate moves.
 
     Attributes:
-        freeze_to: The first layer group that trains, counted as in a list: 0 all of them, -1 the last (the head) alone.
+        freeze_to: The first layer group that trains, counted as in a list: 0 all of them, -1 the last (the head) alone,
+            -2 the last of the body too (of a ResNet stages 3 and 4).
         lrs: The highest learning rate of each layer group, body first; empty while it is still to be found.
         sizes: The side of the training images in each epoch, pixels; empty: ``augment.size`` in all of them.
     """
@@ -99,6 +100,22 @@ def wants_probe(cfg: Config, pretrained: bool) -> bool:
     return pretrained and _asked(cfg) == ("auto", "auto", "auto")
 
 
+def _unfreezes_to(cfg: Config, probe: bool) -> int:
+    """The first layer group that trains once unfrozen; ``auto``: all, and after the probe the last of the body.
+
+    The first layers of a pretrained body are alike for all images, and their backward pass takes the longest.
+    """
+    wanted = cfg.train.freeze_to
+    if wanted == "auto":
+        return LAST_OF_BODY if probe else ALL_LAYERS
+    return wanted
+
+
+def staying(cfg: Config, probe: bool, n_groups: int) -> int:
+    """How many of the first of ``n_groups`` layer groups stay as they are once unfrozen."""
+    return _unfreezes_to(cfg, probe) % n_groups
+
+
 def schedule(cfg: Config, pretrained: bool, probe: bool = False) -> tuple[list[Phase], str]:
     """The phases, their learning rates as configured (stages) or empty (all others), and why these phases.
 
@@ -130,9 +147,10 @@ def resized(phases: list[Phase], sizes: tuple[int, ...]) -> list[Phase]:
 
 def _phases(cfg: Config, pretrained: bool, probe: bool) -> tuple[list[Phase], str]:
     (recipe, kind, freeze_epochs), epochs = _asked(cfg), cfg.train.epochs
+    freeze_to = _unfreezes_to(cfg, probe)
     if probe:
-        phases = [Phase("probe", 1, HEAD_ONLY, (), PROBE), Phase("unfrozen", epochs, ALL_LAYERS, (), UNFROZEN)]
-        reason = "the best linear head for the frozen body, computed at once; then all layers (train.recipe: auto)"
+        phases = [Phase("probe", 1, HEAD_ONLY, (), PROBE), Phase("unfrozen", epochs, freeze_to, (), UNFROZEN)]
+        reason = "the best linear head for the frozen body, computed at once; then the body too (train.recipe: auto)"
         return [p for p in phases if p.epochs], reason
     if kind == "auto":
         asked = recipe == "book" or epochs == 0 or freeze_epochs not in ("auto", 0)
@@ -150,7 +168,7 @@ def _phases(cfg: Config, pretrained: bool, probe: bool) -> tuple[list[Phase], st
         made = [Phase(f"stage{i}", s.epochs, s.freeze_to, s.lrs, ONE_CYCLE) for i, s in stages]
         return made, "stage after stage, as configured (train.stages)"
     frozen = FREEZE_EPOCHS if freeze_epochs == "auto" else int(freeze_epochs)
-    phases = [Phase("frozen", frozen, HEAD_ONLY, (), FROZEN), Phase("unfrozen", epochs, ALL_LAYERS, (), UNFROZEN)]
+    phases = [Phase("frozen", frozen, HEAD_ONLY, (), FROZEN), Phase("unfrozen", epochs, freeze_to, (), UNFROZEN)]
     return [p for p in phases if p.epochs], "the head first, then all layers at discriminative rates"
 
 
@@ -189,8 +207,9 @@ def build(
         reason += f"; once unfrozen at up to {own:g}, as given (train.lr_unfrozen)"
     for phase in phases:
         if not -n_groups <= phase.freeze_to < n_groups:
+            key = "train.freeze_to" if phase.name == "unfrozen" else "train.stages"
             raise ConfigError(
-                f"train.stages: freeze_to {phase.freeze_to} of {phase.name}, but the model has {n_groups} layer groups",
+                f"{key}: freeze_to {phase.freeze_to} of {phase.name}, but the model has {n_groups} layer groups",
                 f"use {-n_groups} to {n_groups - 1}: 0 trains all of them, -1 the head alone",
             )
     return Plan(tuple(replace(p, lrs=_lrs(p, lr, second, mult, n_groups)) for p in phases), batches_per_epoch, reason)
@@ -205,12 +224,12 @@ def _asked_mult(cfg: Config) -> float | None:
 def extended(cfg: Config, phases: tuple[Phase, ...], epochs: int, lr: float) -> tuple[Phase, ...]:
     """The phases and one more: again a cycle with the layers, rates and (last) size of the last one.
 
-    A probe has neither: after it comes what the recipe has there, all layers at up to ``lr``.
+    A probe has neither: after it comes what the recipe has there, the body too, at up to ``lr``.
     """
     n, last = 1 + sum(phase.name.startswith("extend") for phase in phases), phases[-1]
     if last.curve.shape == "closed_form":
         lowest = lr / (_asked_mult(cfg) or PROBE_LR_MULT)
-        last = replace(last, freeze_to=ALL_LAYERS, lrs=spread(lowest, lr, len(last.lrs)))
+        last = replace(last, freeze_to=_unfreezes_to(cfg, True), lrs=spread(lowest, lr, len(last.lrs)))
     return (*phases, replace(last, name=f"extend{n}", epochs=epochs, curve=UNFROZEN, sizes=last.sizes[-1:] * epochs))
 
 

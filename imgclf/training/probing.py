@@ -38,7 +38,7 @@ class FitHead(Callback):
         self.overheard = features.Overhear()
 
     def before_train(self) -> None:
-        parts = features.before_last(self.learn)
+        parts = features.before_last(self.learn.model)
         assert parts is not None, "the plan has no probe for other heads"
         network, last = parts
         beside = features.Beside(network)
@@ -62,7 +62,7 @@ class FitHead(Callback):
 
     def one_batch(self, learn: Learner) -> float:
         """Seconds for the features of the first batch: a rehearsal."""
-        parts = features.before_last(learn)
+        parts = features.before_last(learn.model)
         assert parts is not None
         started = time.perf_counter()
         features.extract(parts[0], unaugmented(learn.dls), autocast(self.hardware), batches=1)
@@ -98,6 +98,6 @@ def _fit(x: Tensor, y: Tensor, n_classes: int) -> probe.LinearHead:
     return head
 
 
-def possible(learn: Any, counts: dict[str, int]) -> bool:
-    """Whether a learner's head and data allow a probe: some class needs two images."""
-    return features.before_last(learn) is not None and max(counts.values()) > 1
+def possible(model: Any, counts: dict[str, int]) -> bool:
+    """Whether a model's head and the data allow a probe: some class needs two images."""
+    return features.before_last(model) is not None and max(counts.values()) > 1

@@ -36,7 +36,7 @@ def test_no_epochs_are_the_probe_alone_and_an_ordinary_model(folder):
     assert exported.returncode == 0, exported.stderr
 
 
-def test_the_probe_alone_can_be_extended_and_then_all_layers_train(folder):
+def test_the_probe_alone_can_be_extended_and_then_the_body_trains(folder):
     _, run = train(folder, "extended", "-e", "0")
     done = run_here("train", "--resume", "extended", "--extend", "1", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -44,7 +44,7 @@ def test_the_probe_alone_can_be_extended_and_then_all_layers_train(folder):
     assert more["phase"] == "extend1"
     assert float(more["lr"]) > 0
     plan = json.loads((run / "manifest.json").read_text())["plan"]["phases"]
-    assert [(phase["freeze_to"], min(phase["lrs"]) > 0) for phase in plan] == [(-1, False), (0, True)]
+    assert [(phase["freeze_to"], min(phase["lrs"]) > 0) for phase in plan] == [(-1, False), (-2, True)]
 
 
 @pytest.mark.parametrize("channels_last", ["true", "false"])

@@ -40,9 +40,8 @@ def _phases(plan: dict[str, Any]) -> str:
 
 def _trains(phase: dict[str, Any]) -> str:
     first = phase["freeze_to"]
-    if first == 0:
-        return "all layers"
-    return "the head" if first == -1 else f"layer groups from {first} on"
+    named = {0: "all layers", -1: "the head", -2: "the head and the layer group before it"}
+    return named.get(first, f"layer groups from {first} on")
 
 
 def _rates(phase: dict[str, Any]) -> str:

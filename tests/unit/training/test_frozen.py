@@ -1,4 +1,4 @@
-"""Where the backward pass of a frozen phase ends."""
+"""Where the backward pass ends: in a frozen phase, and after the probe."""
 
 import pytest
 import shapes
@@ -12,6 +12,28 @@ SMALL = {
     "model.pretrained": False, "train.recipe": "book", "train.epochs": 1, "train.precision": "fp32",
     "train.device": "cpu", "train.lr": 1e-3,
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return shapes.write_with_weights(tmp_path_factory.mktemp("frozen"), per_class=3)
+
+
+@pytest.mark.parametrize(("freeze_to", "first"), [("auto", 6), (0, 0), (-1, 8)])
+def test_after_the_probe_the_backward_pass_ends_at_the_first_layer_that_trains(folder, freeze_to, first):
+    given = {"data.path": str(folder / "images"), "model.weights": str(folder / "weights.pth")}
+    recipe = {"train.recipe": "auto", "model.pretrained": True, "train.freeze_to": freeze_to}
+    s = session.start(load_config(**{**SMALL, **recipe}, **given), Terminal(quiet=True))
+    learn = s.learn
+    learn.freeze_to(s.plan(1e-3).phases[-1].freeze_to)
+    x, y = learn.dls.train.one_batch()
+    body, head = learn.model.eval()
+    before = body[:first](x)
+    learn.loss_func(head(body[first:](before)), y).backward()
+    assert not before.requires_grad  # nothing of it is kept for a backward pass
+    assert all(p.grad is None for p in body[:first].parameters())
+    assert all(p.grad is not None for p in [*body[first:].parameters(), *head.parameters()])
+    assert any(line.startswith("layers: ") and "train.freeze_to" in line for line in s.decisions)
 
 
 @pytest.mark.parametrize("train_bn", [False, True])

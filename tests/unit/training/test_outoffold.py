@@ -87,7 +87,7 @@ def test_the_body_learns_and_the_head_stays(folder):
     before = trained(s, Answers())
     (old_body, old_head), (body, head) = before.children(), s.learn.model.children()
     assert torch.equal(old_head[-1].weight, head[-1].weight) and torch.equal(old_head[-1].bias, head[-1].bias)
-    assert not torch.equal(old_body[0].weight, body[0].weight)
+    assert not torch.equal(old_body[7][0].conv1.weight, body[7][0].conv1.weight)
     assert not head[-1]._forward_hooks
 
 
@@ -100,7 +100,7 @@ def test_without_it_the_head_trains_along(folder):
 def test_validation_is_answered_by_the_head_itself(folder):
     s = start(folder)
     trained(s, Answers())
-    network, last = features.before_last(s.learn)
+    network, last = features.before_last(s.learn.model)
     network.eval()
     with torch.no_grad():
         own = torch.cat([last(network(x)) for x, _ in s.learn.dls.valid])
@@ -125,6 +125,7 @@ def test_the_loss_in_training_begins_at_that_of_the_cross_validation(folder):
         ({"train.out_of_fold": False}, "train.out_of_fold: false"),
         ({"augment.mixup": 0.4}, "augment.mixup"),
         ({"augment.cutmix": 1.0}, "augment.cutmix"),
+        ({"train.freeze_to": -1}, "train.freeze_to"),
     ],
 )
 def test_where_it_cannot_help_the_head_trains_and_the_user_is_told(folder, changes, reason):
@@ -152,9 +153,11 @@ def test_a_recipe_without_the_probe_knows_nothing_of_it(folder):
 def test_the_plan_counts_the_head_only_where_it_trains(folder, out_of_fold):
     s = start(folder, **{"train.out_of_fold": out_of_fold})
     probe, unfrozen = s.plan(1e-4).phases
-    head, everything = (sum(p.numel() for p in m.parameters()) for m in (s.learn.model[1], s.learn.model))
+    first, head, everything = (
+        sum(p.numel() for p in m.parameters()) for m in (s.learn.model[0][:6], s.learn.model[1], s.learn.model)
+    )
     before = learner.parameters(s.learn, unfrozen)
-    assert before == (everything - head * out_of_fold, everything)
+    assert before == (everything - first - head * out_of_fold, everything)
     trained(s, Callback())
     assert sum(p.numel() for p in s.learn.model.parameters() if p.requires_grad) == before[0]
     assert learner.parameters(s.learn, probe)[0] >= head

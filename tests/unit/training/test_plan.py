@@ -44,8 +44,31 @@ def test_the_recipe_begins_at_the_probe():
     probe, unfrozen = made.phases
     assert (probe.name, probe.epochs, probe.freeze_to, probe.curve.shape) == ("probe", 1, -1, "closed_form")
     assert (unfrozen.name, unfrozen.epochs, unfrozen.curve) == ("unfrozen", 3, plan.UNFROZEN)
+    assert unfrozen.freeze_to == -2  # the first layers stay as they were pretrained
     assert unfrozen.lrs == pytest.approx((4e-4, 4e-4, 4e-4))  # the rate given is the highest: no frozen phase had it
     assert (made.epochs, made.steps) == (3, 30)
+
+
+@pytest.mark.parametrize(
+    ("probe", "given", "freeze_to", "staying"),
+    [(True, "auto", -2, 1), (True, 0, 0, 0), (False, "auto", 0, 0), (False, 1, 1, 1), (False, -1, -1, 2)],
+)
+def test_what_trains_once_unfrozen_is_chosen_or_given(probe, given, freeze_to, staying):
+    asked = cfg(freeze_to=given)
+    phases, _ = plan.schedule(asked, True, probe)
+    assert phases[-1].freeze_to == freeze_to
+    assert plan.staying(asked, probe, 3) == staying
+
+
+def test_after_the_probe_the_whole_of_a_body_of_one_group_trains():
+    assert plan.staying(cfg(), True, 2) == 0
+
+
+def test_a_first_group_that_there_is_not_is_an_error():
+    with pytest.raises(
+        ConfigError, match=r"train\.freeze_to: freeze_to 3 of unfrozen, .* has 3 layer groups"
+    ):
+        make(freeze_to=3)
 
 
 def test_no_epochs_leave_the_probe_alone():
@@ -142,6 +165,8 @@ def test_a_stage_that_freezes_more_groups_than_there_are_is_refused():
     ("settings", "said"),
     [
         ({"recipe": "book", "schedule": "flat_cos"}, "book is the schedule fine_tune"),
+        ({"recipe": "book", "freeze_to": 1}, "in the end trains all layers; train.freeze_to is 1"),
+        ({"schedule": "one_cycle", "freeze_to": 1}, r"train.freeze_to \(1\): without effect"),
         ({"schedule": "staged"}, "need each other"),
         ({"stages": STAGES}, "need each other"),
         ({"schedule": "staged", "stages": []}, "train.stages"),
@@ -229,9 +254,9 @@ def test_more_epochs_go_on_at_the_rates_of_the_last_phase():
 
 
 @pytest.mark.parametrize(("mult", "first"), [("auto", 4e-4), (100.0, 4e-6)])
-def test_after_a_probe_alone_more_epochs_train_all_layers(mult, first):
+def test_after_a_probe_alone_more_epochs_train_the_body(mult, first):
     _, more = plan.extended(cfg(epochs=0, lr_mult=mult), probing(epochs=0).phases, 3, 4e-4)
-    assert (more.name, more.epochs, more.freeze_to, more.curve) == ("extend1", 3, 0, plan.UNFROZEN)
+    assert (more.name, more.epochs, more.freeze_to, more.curve) == ("extend1", 3, -2, plan.UNFROZEN)
     assert (more.lrs[0], more.lrs[-1]) == pytest.approx((first, 4e-4))
 
 

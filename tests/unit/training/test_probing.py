@@ -31,7 +31,7 @@ def start(folder, said=None, **changes):
 
 def probed(s):
     """The session after its probe; the features and targets it was fitted to; its last layer."""
-    network, last = features.before_last(s.learn)
+    network, last = features.before_last(s.learn.model)
     s.first_phase(s.plan(4e-4).phases[0])
     batches = list(s.learn.dls.test_dl(list(s.data.dataset.train), with_labels=True))
     network.eval()
@@ -126,7 +126,7 @@ def test_weights_of_classes_move_the_bias(folder):
 @pytest.mark.parametrize(("freeze_bn", "same"), [("auto", True), (True, True), (False, False)])
 def test_batchnorm_keeps_its_statistics_after_the_probe_unless_told_otherwise(folder, freeze_bn, same):
     s = start(folder, **{"train.freeze_bn": freeze_bn})
-    bn = s.learn.model[0][1]
+    bn = s.learn.model[0][7][0].bn1
     statistics, weight = bn.running_mean.clone(), bn.weight.detach().clone()
     for phase in s.plan(1e-3).phases:
         s.learn.freeze_to(phase.freeze_to)
