@@ -1,9 +1,12 @@
 """imgclf beside other trainers on the same photographs: ResNet-18 at 224 pixels, batches of 32, one epoch.
 
-    python scripts/bench_peers.py [--images 96] [--photos FOLDER] [--peer-python PYTHON] [--only NAME …] [--json FILE]
+    python scripts/bench_peers.py [--images 96] [--photos FOLDER] [--weights FILE] [--peer-python PYTHON]
+        [--only NAME …] [--json FILE]
 
 Each trains from random weights, all layers, on the processor, as its own documentation writes it, with its own defaults
-for augmentation, precision and optimizer, and two workers. Each runs in a process of its own, which waits while the
+for augmentation, precision and optimizer, and two workers. With the weights of a ResNet-18 there is a row more: imgclf
+as it comes on a pretrained network (the probe, then stages 3 and 4); what weights they begin with makes no difference
+to the seconds of the others. Each runs in a process of its own, which waits while the
 others have their turn. Images a second are those of the training batches, from the beginning of the epoch to its last
 step; memory is the most a process and its workers held, without the code of libraries.
 
@@ -33,19 +36,25 @@ from scripts.benching import Figures
 
 BATCH, SIZE, WORKERS, VALID = bench_train.BATCH, bench_train.SIZE, bench_train.WORKERS, 32
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TUNING, WEIGHTS = "imgclf, fine-tuning", "BENCH_PEERS_WEIGHTS"
 Epoch = Callable[[], float]  # trains one, and gives the seconds its training batches took
 
 
-def imgclf(folder: Path, work: Path) -> Epoch:
+def imgclf(folder: Path, work: Path, weights: str = "") -> Epoch:
     from imgclf.config import load_config
     from imgclf.workflow.train import train
 
     settings = {
         "data.path": str(folder), "data.batch_size": BATCH, "data.workers": WORKERS, "augment.size": SIZE,
-        "model.arch": "resnet18", "model.pretrained": False, "train.epochs": 1, "train.lr": 1e-3, "train.device": "cpu",
+        "model.arch": "resnet18", "model.pretrained": bool(weights), "train.epochs": 1, "train.device": "cpu",
+        **({"model.weights": weights} if weights else {"train.lr": 1e-3}),
     }  # fmt: skip
     cfg, n = load_config(None, **settings), len(list((folder / "train").rglob("*.jpg")))
     return lambda: n / train(cfg, runs_dir=work).images_per_second
+
+
+def fine_tuning(folder: Path, work: Path) -> Epoch:
+    return imgclf(folder, work, os.environ[WEIGHTS])
 
 
 def fastai(folder: Path, work: Path) -> Epoch:
@@ -169,6 +178,7 @@ def ultralytics(folder: Path, work: Path) -> Epoch:
 # Each: what trains, and the packages it needs.
 PEERS: dict[str, tuple[Callable[[Path, Path], Epoch], tuple[str, ...]]] = {
     "imgclf": (imgclf, ("fastai",)),
+    TUNING: (fine_tuning, ("fastai",)),
     "fastai": (fastai, ("fastai",)),
     "torchvision": (torchvision, ("torchvision",)),
     "timm": (timm, ("timm",)),
@@ -240,7 +250,9 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     versions = {}
     try:
         for i, name in enumerate(options.only or PEERS):
-            python = sys.executable if name in ("imgclf", "fastai") else options.peer_python
+            if name == TUNING and not options.weights:
+                continue
+            python = sys.executable if "fastai" in PEERS[name][1] else options.peer_python
             peer = Peer(name, python, data, folder / f"work {i}")
             told = peer.answer()
             if "missing" in told:
@@ -258,11 +270,12 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         for peer in peers.values():
             peer.end()
     benching.table(rounds, "images_per_second", "memory_mb", "whole_seconds")
-    others = [name for name in peers if name != "imgclf"]
+    ours = [name for name in ("imgclf", TUNING) if name in peers]
     goals = [
-        benching.goal(f"imgclf over {name}", benching.ratios(rounds, "images_per_second", "imgclf", name), at_least=1)
-        for name in others
-        if "imgclf" in peers
+        benching.goal(f"{own} over {name}", benching.ratios(rounds, "images_per_second", own, name), at_least=1)
+        for own in ours
+        for name in peers
+        if name not in ours
     ]
     return {"versions": versions, "rounds": rounds, "goals": goals}
 
@@ -271,6 +284,7 @@ def main() -> None:
     parser = benching.parser(__doc__)
     parser.add_argument("--images", type=int, default=96, help="to train on; whole batches count")
     parser.add_argument("--photos", type=Path, help="a folder with train/ and val/; without it pictures are made")
+    parser.add_argument("--weights", type=Path, help="of a ResNet-18, for the row of imgclf's fine-tuning")
     parser.add_argument("--peer-python", default=sys.executable, help="the interpreter that has the peers")
     parser.add_argument("--only", nargs="+", choices=PEERS)
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
@@ -279,6 +293,8 @@ def main() -> None:
         name, folder, work = options.child
         child(name, Path(folder), Path(work))
         return
+    if options.weights:
+        os.environ[WEIGHTS] = str(options.weights.resolve())
     with tempfile.TemporaryDirectory(prefix="bench-peers-") as folder:
         benching.write(options, **measure(options, Path(folder)))
 

@@ -13,7 +13,7 @@ def lrfind_cli(
     settings: Settings,
     plot: Annotated[Path, picture("--plot")] = Path("lr_find.png"),
     unfrozen: Annotated[
-        bool, typer.Option("--unfrozen", help="For all layers, after training the frozen phase first.")
+        bool, typer.Option("--unfrozen", help="For the body too, after training the frozen phase first.")
     ] = False,
     trust: TrustOption = False,
 ) -> None:

@@ -177,7 +177,7 @@ def _shared(
     config: _Config = None,
     data: Annotated[str | None, _option("--data", "-d", help="Folder or table of images, or 'digits'.")] = None,
     arch: _Arch = None,
-    epochs: Annotated[int | None, _option("--epochs", "-e", help="Epochs with all layers training.")] = None,
+    epochs: Annotated[int | None, _option("--epochs", "-e", help="Epochs with the body training.")] = None,
     freeze_epochs: Annotated[int | None, _option("--freeze-epochs", help="Epochs before, the head alone.")] = None,
     batch_size: Annotated[int | None, _option("--batch-size", "-b", help="Images per training step.")] = None,
     lr: Annotated[str | None, _option("--lr", help="Highest learning rate, or 'auto': find it.")] = None,

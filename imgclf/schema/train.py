@@ -32,7 +32,7 @@ class TrainConfig(Section):
     recipe: Literal["auto", "book"] = Field(
         "auto",
         description="what the keys at auto stand for. book: what fastai's fine_tune does, loss for loss; auto: on a "
-        "pretrained body the probe, the best linear head for it, then all layers; else as the book",
+        "pretrained body the probe, the best linear head for it, then the body too; else as the book",
     )
     schedule: Literal["auto", "fine_tune", "one_cycle", "flat_cos", "staged"] = Field(
         "auto",
@@ -42,7 +42,7 @@ class TrainConfig(Section):
         "(nothing to preserve by freezing)",
     )
     epochs: Annotated[int, Field(strict=True, ge=0)] = Field(
-        3, description="epochs with all layers training; 0: the probe, or the frozen phase, alone"
+        3, description="epochs with the body training; 0: the probe, or the frozen phase, alone"
     )
     freeze_epochs: Annotated[int, Field(strict=True, ge=0)] | Literal["auto"] = Field(
         "auto", description="fine_tune: epochs before that with only the head training; auto: 1"
@@ -67,7 +67,7 @@ class TrainConfig(Section):
     lr_unfrozen: Rate | Literal["auto"] | None = Field(
         None,
         description="fine_tune: the highest learning rate once unfrozen, instead of lr/2; auto: what a second run of "
-        "the finder suggests, all layers training, after the frozen phase; null: lr/2",
+        "the finder suggests, the body training, after the frozen phase; null: lr/2",
     )
     opt: Literal["adam", "sgd", "rmsprop", "radam", "ranger", "lamb"] = Field("adam", description="fastai's optimizer")
     wd: Annotated[float, Field(strict=True, ge=0)] | None = Field(

@@ -20,7 +20,7 @@ def find_lr(
 
     Args:
         plot: Where to write the picture; None: no picture.
-        unfrozen: Train the frozen phase first, then look for the rate with all layers training.
+        unfrozen: Train the frozen phase first, then look for the rate with the body training.
         trust: Whether the code that a custom head names may run.
     """
     from imgclf.training import network

@@ -50,7 +50,7 @@ def completed(
         done: Called after each step of the sweep; true: end it there.
     """
     phase = plan.phases[number]
-    s.terminal.note(f"{phase.name}: looking for its learning rate, all layers training (train.lr_unfrozen: auto)")
+    s.terminal.note(f"{phase.name}: looking for its learning rate, the body training (train.lr_unfrozen: auto)")
     found = together.agreed(s.find_unfrozen_lr(lr, done))
     events.tell("lr", phase=phase.name, lr=found.chosen, reason=found.reason, suggestions=found.suggestions)
     rates = s.plan(lr, found.chosen).phases[number].lrs
@@ -60,7 +60,7 @@ def completed(
 
 
 def after_first(s: Session) -> Found:
-    """Train the first phase as a run would, then sweep with all layers training.
+    """Train the first phase as a run would, then sweep with the body training.
 
     For `imgclf lrfind --unfrozen`, and for any `imgclf lrfind` where that phase is the probe and needs no rate.
 

@@ -17,7 +17,7 @@ CAPTIONS = {
     "top_losses": "The images with the highest loss",
     "learning_curve": "How the error falls with the number of training images",
     "lr_find": "Learning-rate finder",
-    "lr_find_unfrozen": "Learning-rate finder, all layers training, after the frozen phase",
+    "lr_find_unfrozen": "Learning-rate finder, the body training, after the frozen phase",
 }
 ELSEWHERE = frozenset([*CAPTIONS, "heatmaps"]) - {"top_losses"}  # shown by another section
 PHOTOGRAPHIC = frozenset(["batch", "top_losses"])  # in the page as JPEG: as PNG they would be most of it
