@@ -1,6 +1,6 @@
 """The default recipe beside what others would do with the same images: validation error and seconds.
 
-    python scripts/bench_recipe.py DATA… --weights resnet18=FILE [--arch resnet18] [--size 224] [--epochs 4]
+    python scripts/bench_recipe.py DATA… [--weights resnet18=FILE] [--arch resnet18] [--size 224] [--epochs 4]
         [--seeds 1 2 3] [--ways imgclf probe …] [--set KEY=VALUE] [--peer-python PYTHON] [--json FILE]
 
 DATA is anything `imgclf train -d` takes, `digits` (the embedded ones, whose split the seed draws) or `textures`
@@ -15,7 +15,8 @@ seed others. Every way gets the same images, the same split, the same weights an
                 the recipe's
     ultralytics `yolo classify train` with its defaults, batches of 32; in the environment of --peer-python
 
-For several labels an image the error is 1 - mAP, and only imgclf, probe and fastai take part.
+For several labels an image the error is 1 - mAP, and only imgclf, probe and fastai take part. Without weights only
+imgclf and fastai, both from random ones; fastai then by fit_one_cycle(epochs, 2e-3), since there is nothing to freeze.
 """
 
 import argparse
@@ -122,7 +123,8 @@ def imgclf(o: Options, folder: Path, seed: int, epochs: int | None = None) -> Fo
     command = [
         sys.executable, "-m", "imgclf", "train", "--json", "-q", *data, "-a", o.arch, "--size", o.size, "--seed", seed,
         "-e", o.epochs if epochs is None else epochs, "--runs-dir", folder / "runs",
-        "--set", f"model.weights={o.weights[o.arch]}", *(part for s in o.set for part in ("--set", s)),
+        "--set", f"model.weights={o.weights[o.arch]}" if o.weights else "model.pretrained=false",
+        *(part for s in o.set for part in ("--set", s)),
     ]  # fmt: skip
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if done.returncode:
@@ -179,13 +181,15 @@ def fastai(o: Options, folder: Path, seed: int) -> Found:
         batch_tfms=fv.aug_transforms(size=o.size, min_scale=0.75, do_flip=flip), label_delim="|" if many else None,
     )  # fmt: skip
     whole = getattr(fv, o.arch)(weights=None)
-    whole.load_state_dict(torch.load(o.weights[o.arch], weights_only=True))
+    if o.weights:
+        whole.load_state_dict(torch.load(o.weights[o.arch], weights_only=True))
     meta = fv.model_meta[getattr(fv, o.arch)]
     body = fv.create_body(whole, pretrained=True, cut=meta["cut"])
     model = fv.add_head(body, fv.num_features_model(body), fv.get_c(dls))
     metric = fv.APScoreMulti() if many else fv.error_rate
     learn = fv.Learner(dls, model, splitter=meta["split"], metrics=metric)
-    learn.freeze()
+    if o.weights:
+        learn.freeze()
     dls.add_tfms([fv.Normalize.from_stats(*meta["stats"])], "after_batch")
     if not torch.cuda.is_available():
         learn.model.to(memory_format=torch.channels_last)
@@ -193,7 +197,7 @@ def fastai(o: Options, folder: Path, seed: int) -> Found:
             learn.add_cb(fv.MixedPrecision(amp_mode=fv.AMPMode.BF16))
             learn.mixed_precision.autocast = torch.autocast("cpu", torch.bfloat16)
     with learn.no_bar(), learn.no_logging():
-        learn.fine_tune(o.epochs, 2e-3)
+        (learn.fine_tune if o.weights else learn.fit_one_cycle)(o.epochs, 2e-3)
     last = float(learn.recorder.values[-1][-1])
     return {"error": 1 - last if many else last}
 
@@ -244,10 +248,12 @@ def measure(o: Options) -> list[dict[str, Any]]:
                 for way in o.ways:
                     if several(folder) and way in ("regression", "ultralytics"):
                         continue
-                    given = [f"{arch}={path}" for arch, path in o.weights.items()]
+                    if not o.weights and way not in ("imgclf", "fastai"):
+                        continue
+                    weights = [f"{arch}={path}" for arch, path in o.weights.items()]
                     command = [sys.executable, __file__, "--child", way, "--folder", folder, "--seeds", seed,
-                               "--arch", o.arch, "--size", o.size, "--epochs", o.epochs, "--weights", *given,
-                               *(["--set", *o.set] if o.set else []), "--peer-python", o.peer_python]  # fmt: skip
+                               "--arch", o.arch, "--size", o.size, "--epochs", o.epochs,
+                               *(["--weights", *weights] if weights else []), *(["--set", *o.set] if o.set else []), "--peer-python", o.peer_python]  # fmt: skip
                     figures = benching.run(command)
                     found.append({"data": data, "seed": seed, "way": way, **figures})
                     shown = f"error {figures['error']:.4f}, {figures['seconds']:.0f} s"
@@ -270,7 +276,7 @@ def show(found: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="*")
-    parser.add_argument("--weights", nargs="+", required=True, help="ARCH=FILE, as torchvision saves it")
+    parser.add_argument("--weights", nargs="+", default=[], help="ARCH=FILE, as torchvision saves it")
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--epochs", type=int, default=4)
