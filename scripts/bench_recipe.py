@@ -253,7 +253,8 @@ def measure(o: Options) -> list[dict[str, Any]]:
                     weights = [f"{arch}={path}" for arch, path in o.weights.items()]
                     command = [sys.executable, __file__, "--child", way, "--folder", folder, "--seeds", seed,
                                "--arch", o.arch, "--size", o.size, "--epochs", o.epochs,
-                               *(["--weights", *weights] if weights else []), *(["--set", *o.set] if o.set else []), "--peer-python", o.peer_python]  # fmt: skip
+                               *(["--weights", *weights] if weights else []),
+                               *(["--set", *o.set] if o.set else []), "--peer-python", o.peer_python]  # fmt: skip
                     figures = benching.run(command)
                     found.append({"data": data, "seed": seed, "way": way, **figures})
                     shown = f"error {figures['error']:.4f}, {figures['seconds']:.0f} s"
