@@ -10,9 +10,9 @@ seed others. Every way gets the same images, the same split, the same weights an
     imgclf      as it comes
     probe       imgclf --epochs 0
     regression  scikit-learn's logistic regression on the frozen body's features, its penalty cross-validated
-    fastai      fine_tune(epochs, 2e-3) of plain fastai, batches of 32, Resize(460) and aug_transforms; on the CPU with
-                channels_last, and bf16 where that is quicker, which it would not have by itself, so that the time is
-                the recipe's
+    fastai      fine_tune(epochs, 2e-3) of plain fastai, batches of 32, Resize(460) (or augment.presize) and
+                aug_transforms; on the CPU with channels_last, and bf16 where that is quicker: which it would not have
+                by itself, so that the time is the recipe's
     ultralytics `yolo classify train` with its defaults, batches of 32; in the environment of --peer-python
 
 For several labels an image the error is 1 - mAP, and only imgclf, probe and fastai take part. Without weights only
@@ -173,11 +173,12 @@ def fastai(o: Options, folder: Path, seed: int) -> Found:
     from imgclf.training import quicker
 
     fv.set_seed(seed)
+    presize = configured(o.set).augment.presize
     many, flip = several(folder), "augment.flip=false" not in o.set
     table = pd.DataFrame(rows(folder))
     table["is_valid"] = table["is_valid"] == "True"
     dls = fv.ImageDataLoaders.from_df(
-        table, folder, valid_col="is_valid", bs=32, num_workers=2, item_tfms=fv.Resize(460),
+        table, folder, valid_col="is_valid", bs=32, num_workers=2, item_tfms=fv.Resize(presize),
         batch_tfms=fv.aug_transforms(size=o.size, min_scale=0.75, do_flip=flip), label_delim="|" if many else None,
     )  # fmt: skip
     whole = getattr(fv, o.arch)(weights=None)

@@ -1,5 +1,6 @@
 """What fastai's ``vision_learner`` makes, from the configuration: every parameter by its own name."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastai.vision.all import Learner, ProgressCallback, get_c, noop
@@ -59,27 +60,27 @@ def build(
     learn.add_cbs(keeps)
     MicroBatches(loaders.batch_size, cfg.train.accumulate).install(learn)
     hurried = speed.apply(cfg, learn, hardware, loaders.preprocess.size)
-    groups = len(network.splitter(model))
-    stay = plan.staying(cfg, probe, groups)
-    answers, told = outoffold.callbacks(cfg, learn, probe, stay < groups - 1)
+    groups = network.group_names(model)
+    stay = plan.staying(cfg, probe, len(groups))
+    answers, told = outoffold.callbacks(cfg, learn, probe, body_trains=stay < len(groups) - 1)
     learn.add_cbs(answers)
-    return learn, [*notes, *_chosen(model[1], probe, stay, groups, bool(keeps)), *told, *hurried]
+    return learn, [*notes, *_chosen(model[1], probe, groups[:stay], bool(keeps)), *told, *hurried]
 
 
-def _chosen(head: Any, probe: bool, stay: int, groups: int, keeps_statistics: bool) -> list[str]:
+def _chosen(head: Any, probe: bool, staying: Sequence[str], keeps_statistics: bool) -> list[str]:
     """What a recipe that begins with the probe made of the layers, with the keys that change it.
 
     Args:
-        stay: The layer groups, of so many, that never train.
+        staying: The layer groups that never train.
     """
     if not probe:
         return []
     layers = ", ".join(type(layer).__name__ for layer in head)
+    what = f"{', '.join(staying)} stay as pretrained, later ones" if staying else "all"
     kept = "keeps its statistics, which the head is made for (train.freeze_bn: auto)"
     return [
         f"head: {layers}, the last one computed (train.recipe: auto, or model.lin_ftrs, ps, concat_pool, first_bn)",
-        f"layers: {f'the first {stay} of {groups} groups stay as they are pretrained' if stay else 'all train'}, "
-        "after the probe (train.freeze_to, 0 trains all)",
+        f"layers: {what} train after the probe (train.freeze_to; 0: all)",
         f"BatchNorm: {kept if keeps_statistics else 'follows the batches (train.freeze_bn: false)'}",
     ]
 

@@ -29,6 +29,7 @@ INITS: dict[str | None, Callable[..., Any] | None] = {
     None: None,
 }
 RESNET_SPLIT = 6  # the first child of a ResNet's body in its second layer group: stage 3
+RESNET_GROUPS = ("stem and stages 1 and 2", "stages 3 and 4", "the head")
 
 
 def build(
@@ -59,6 +60,11 @@ def splitter(model: Any) -> Any:
     if isinstance(model[0], nn.Sequential) and len(model[0]) > RESNET_SPLIT:
         return model_meta[tvm.resnet18]["split"](model)
     return default_split(model)
+
+
+def group_names(model: Any) -> tuple[str, ...]:
+    """What the layer groups are called."""
+    return RESNET_GROUPS if len(splitter(model)) == len(RESNET_GROUPS) else ("the body", "the head")
 
 
 def _body(arch: Arch, weights: Weights, channels: int) -> tuple[Any, list[str]]:

@@ -26,14 +26,15 @@ def rehearse(cfg: Config, terminal: Terminal | None = None, trust: bool = False)
     from imgclf.training import network
     from imgclf.training.fit import FirstBatchOnly, run_phase
     from imgclf.training.seeding import SeedEpochs
-    from imgclf.workflow import session
+    from imgclf.workflow import rates, session
 
     terminal = terminal or Terminal(quiet=True)
     network.check_trust(cfg, trust)
     s = session.start(cfg, terminal, to_train=True)
     s.announce()
-    lr = s.given_lr
-    if lr is None:
+    if s.lr_is_known:
+        lr = rates.choose(s)
+    else:
         lr = PLACEHOLDER_LR
         terminal.note(f"learning rate: to be found; the rehearsal uses {lr:g}")
     plan = s.plan(lr, unfrozen=lr / 2)
@@ -62,7 +63,10 @@ def rehearse(cfg: Config, terminal: Terminal | None = None, trust: bool = False)
         )
     with tempfile.TemporaryDirectory(prefix="imgclf-rehearsal-") as folder:
         exports = _ship(s, Path(folder), lr, terminal)
-    terminal.note(f"estimate: about {estimate:,.0f} s for {plan.steps} steps, the learning-rate finder not counted")
+    terminal.note(
+        f"estimate: about {estimate:,.0f} s for {plan.steps} steps with validation; looking at the data, "
+        f"{'' if s.lr_is_known else 'the learning-rate finder, '}judging and report not counted"
+    )
     return {
         "plan": [
             {"phase": p.name, "epochs": p.epochs, "lrs": list(p.lrs), "sizes": list(p.sizes)} for p in plan.phases

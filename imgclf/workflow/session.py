@@ -79,6 +79,11 @@ class Session:
             return max(max(phase.lrs) for phase in phases)
         return None if wanted == "auto" else wanted
 
+    @property
+    def lr_is_known(self) -> bool:
+        """Whether the learning rate needs no finder: it is given, or the recipe's after the probe."""
+        return self.given_lr is not None or self.probe
+
     def explained(self, run: Run | None = None) -> AbstractContextManager[None]:
         """Within the block, what the machine is to blame for is an error that says so."""
         return faults.explained(self.loaders.workers, f"imgclf train --resume {run.path}" if run else None)

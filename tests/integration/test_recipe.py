@@ -85,3 +85,19 @@ def test_what_is_asked_for_by_name_is_not_overridden(folder):
     assert [row["phase"] for row in history(run)] == ["frozen", "unfrozen"]
     _, run = train(folder, "book", "-e", "1", "--set", "train.recipe=book", "--lr", "1e-3")
     assert [row["phase"] for row in history(run)] == ["frozen", "unfrozen"]
+
+
+def test_the_dry_run_shows_all_that_the_recipe_decided_with_its_keys(folder):
+    given = ["-d", "images", "-a", "resnet18", "--size", "32", "--presize", "36", "--device", "cpu"]
+    done = run_here("train", *given, "--set", "model.weights=weights.pth", "--dry-run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    decided = {
+        "batch size": "data.batch_size", "framing": "augment.crop_pct", "head": "train.recipe",
+        "layers": "train.freeze_to", "BatchNorm": "train.freeze_bn", "learning rate": "train.lr_unfrozen",
+        "training images are answered": "train.out_of_fold",
+    }  # fmt: skip
+    lines = done.stderr.splitlines()
+    for what, key in decided.items():
+        assert any(line.startswith(what) and key in line for line in lines), (what, done.stderr)
+    assert "stem and stages 1 and 2 stay as pretrained" in done.stderr
+    assert "to be found" not in done.stderr
