@@ -223,8 +223,16 @@ def _describe(error: ValidationError, origin: Mapping[str, str]) -> list[str]:
             key, text = "", str(item["ctx"]["error"])
         else:
             said = item["msg"].replace("valid tuple", "list")  # what it is in YAML
-            within = ".".join(parts)[len(key) + 1 :] + ": " if inside_a_list else ""
-            text = f"{within}{said}, got {item['input']!r} ({origin.get(key, DEFAULT_ORIGIN)})"
+            # Of a list the place in it; the names of pydantic's alternatives say nothing to a user.
+            in_a_list = any(isinstance(part, int) for part in item["loc"])
+            within = ".".join(parts)[len(key) + 1 :] + ": " if in_a_list else ""
+            text, got = f"{within}{said}", f", got {item['input']!r} ({origin.get(key, DEFAULT_ORIGIN)})"
+            others = lines.setdefault(key, [])
+            if others and others[-1].endswith(got):  # the same value was tried as another kind
+                others[-1], text = others[-1].removesuffix(got), text.removeprefix("Input should be ")
+                others[-1] += f" or {text}{got}"
+                continue
+            text += got
         lines.setdefault(key, []).append(text)
     return [f"{key}: {' - or - '.join(texts)}" if key else texts[0] for key, texts in lines.items()]
 

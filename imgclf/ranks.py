@@ -5,20 +5,38 @@ All of them set the same variables: https://docs.pytorch.org/docs/stable/elastic
 
 import os
 
+from imgclf.errors import UserError
+
 
 def world() -> int:
     """How many processes train together, on all machines; 1: this one alone."""
-    return int(os.environ.get("WORLD_SIZE") or 1)
+    return _number("WORLD_SIZE", 1)
 
 
 def rank() -> int:
     """The number of this process among all, from 0. The first writes and speaks, alone."""
-    return int(os.environ.get("RANK") or 0) if world() > 1 else 0
+    return _number("RANK", 0) if world() > 1 else 0
 
 
 def local_rank() -> int:
     """The number of this process on its machine, from 0; also that of its GPU."""
-    return int(os.environ.get("LOCAL_RANK") or 0) if world() > 1 else 0
+    return _number("LOCAL_RANK", 0) if world() > 1 else 0
+
+
+def check() -> None:
+    """Raises UserError if what the launcher should have set are no numbers; they count as not set until then."""
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        value = os.environ.get(name)
+        if value and not value.isdecimal():
+            raise UserError(
+                f"the environment variable {name} is '{value}', not a number as torchrun sets it",
+                f"unset {name}; to train in several processes use --devices, torchrun or accelerate launch",
+            )
+
+
+def _number(name: str, without: int) -> int:
+    value = os.environ.get(name, "")
+    return int(value) if value.isdecimal() else without
 
 
 def is_first() -> bool:

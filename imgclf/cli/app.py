@@ -185,6 +185,7 @@ def _told(error: UserError, terminal: Terminal, debug: bool) -> int:
 
 def _check_alone(arguments: list[str]) -> None:
     """Refuse to run anything but a training in several processes."""
+    ranks.check()
     if ranks.world() > 1 and (arguments[:1] != ["train"] or "--dry-run" in arguments):
         raise UsageProblem(
             f"{ranks.world()} processes were started (WORLD_SIZE), and only a training runs in several",

@@ -59,6 +59,11 @@ MISTAKES = [
     (["data", "check", "--set", "data.balance=x"], 2, "data.balance: Input should be 'none', 'sampler' or 'loss'"),
     (["data", "check", "--set", "data.on_leak=x"], 2, "data.on_leak: Input should be 'warn', 'fix' or 'fail'"),
     (["data", "check", "--set", "data.extra_classes=x"], 2, "data.extra_classes: Input should be 'ignore' or 'fail'"),
+    (
+        ["config", "check", "--set", "augment.crop_pct=1.5"],
+        2,
+        "Input should be 'auto' or less than or equal to 1, got 1.5",
+    ),
     (["config", "show", "-c", "digts"], 2, "Did you mean 'digits'?"),
     (["config", "check", "-c", "nowhere.yaml"], 2, "no configuration 'nowhere.yaml'"),
     (["config", "check", "--lr", "fast"], 2, "train.lr"),

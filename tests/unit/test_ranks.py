@@ -27,6 +27,14 @@ def test_the_variables_of_torchrun_say_which_process_this_is(second):
     assert (ranks.world(), ranks.rank(), ranks.local_rank(), ranks.is_first()) == (2, 1, 1, False)
 
 
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK", "LOCAL_RANK"])
+def test_variables_that_are_no_numbers_are_told(monkeypatch, tmp_path, name):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv(name, "abc")
+    done = run_here("train", cwd=tmp_path)
+    assert (done.returncode, f"{name} is 'abc'" in done.stderr) == (2, True), done.stderr
+
+
 def test_more_processes_than_devices_are_refused(make_config, monkeypatch):
     monkeypatch.setattr(devices, "cores", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -65,9 +65,7 @@ def test_after_the_probe_the_whole_of_a_body_of_one_group_trains():
 
 
 def test_a_first_group_that_there_is_not_is_an_error():
-    with pytest.raises(
-        ConfigError, match=r"train\.freeze_to: freeze_to 3 of unfrozen, .* has 3 layer groups"
-    ):
+    with pytest.raises(ConfigError, match=r"train\.freeze_to: freeze_to 3 of unfrozen, .* has 3 layer groups"):
         make(freeze_to=3)
 
 
