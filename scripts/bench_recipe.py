@@ -173,7 +173,7 @@ def fastai(o: Options, folder: Path, seed: int) -> Found:
     from imgclf.training import quicker
 
     fv.set_seed(seed)
-    presize = configured(o.set).augment.presize
+    presize = configured(o.set, **{"data.path": str(folder)}).augment.presize  # without data: those of digits
     many, flip = several(folder), "augment.flip=false" not in o.set
     table = pd.DataFrame(rows(folder))
     table["is_valid"] = table["is_valid"] == "True"
