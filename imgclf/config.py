@@ -196,7 +196,7 @@ def _check(plain: dict[str, Any], origin: Mapping[str, str], problems: list[str]
     try:
         config = Config.model_validate(plain)
     except ValidationError as e:
-        raise _error(problems + _describe(e, origin)) from e
+        raise _error(problems + _describe(e, origin, plain)) from e
     if problems:
         raise _error(problems)
     return config
@@ -209,7 +209,7 @@ def _absolute(path: str) -> str:
     return str(Path(os.path.expanduser(path)).absolute())  # noqa: PTH111 - pathlib's fails for a user there is not
 
 
-def _describe(error: ValidationError, origin: Mapping[str, str]) -> list[str]:
+def _describe(error: ValidationError, origin: Mapping[str, str], plain: dict[str, Any]) -> list[str]:
     lines: dict[str, list[str]] = {}
     for item in error.errors():
         parts = [str(p) for p in item["loc"]]
@@ -223,9 +223,9 @@ def _describe(error: ValidationError, origin: Mapping[str, str]) -> list[str]:
             key, text = "", str(item["ctx"]["error"])
         else:
             said = item["msg"].replace("valid tuple", "list")  # what it is in YAML
-            # Of a list the place in it; the names of pydantic's alternatives say nothing to a user.
-            in_a_list = any(isinstance(part, int) for part in item["loc"])
-            within = ".".join(parts)[len(key) + 1 :] + ": " if in_a_list else ""
+            # The place in a list or a mapping; what pydantic calls the kinds it tried says nothing to a user.
+            place = "" if item["input"] == _value(plain, key) else ".".join(parts)[len(key) + 1 :]
+            within = f"{place}: " if place else ""
             text, got = f"{within}{said}", f", got {item['input']!r} ({origin.get(key, DEFAULT_ORIGIN)})"
             others = lines.setdefault(key, [])
             if others and others[-1].endswith(got):  # the same value was tried as another kind
@@ -235,6 +235,14 @@ def _describe(error: ValidationError, origin: Mapping[str, str]) -> list[str]:
             text += got
         lines.setdefault(key, []).append(text)
     return [f"{key}: {' - or - '.join(texts)}" if key else texts[0] for key, texts in lines.items()]
+
+
+def _value(plain: dict[str, Any], key: str) -> Any:
+    """What a configuration has at a dotted key; None where there is no such place."""
+    at: Any = plain
+    for name in key.split("."):
+        at = at.get(name) if isinstance(at, dict) else None
+    return at
 
 
 def _error(problems: list[str]) -> ConfigError:

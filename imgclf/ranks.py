@@ -24,7 +24,7 @@ def local_rank() -> int:
 
 
 def check() -> None:
-    """Raises UserError if what the launcher should have set are no numbers; they count as not set until then."""
+    """Raises UserError for a variable that is no number; everything else here takes such a one as not set."""
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         value = os.environ.get(name)
         if value and not value.isdecimal():

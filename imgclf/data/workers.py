@@ -18,6 +18,7 @@ from fastai.data.load import _FakeLoader
 from torch import multiprocessing as torch_multiprocessing
 
 DEAF_TO = (signal.SIGINT, signal.SIGTERM)
+YIELD = 10  # how nice workers are where the network computes on the same cores
 
 
 class Worker(multiprocessing.Process):
@@ -57,9 +58,6 @@ class TendedLoader(_FakeLoader):
     @property
     def multiprocessing_context(self) -> Context | None:
         return Context() if self.num_workers > 0 else None
-
-
-YIELD = 10  # how nice workers are where the network computes on the same cores
 
 
 def settle(shares_cores: bool) -> None:

@@ -64,6 +64,7 @@ MISTAKES = [
         2,
         "Input should be 'auto' or less than or equal to 1, got 1.5",
     ),
+    (["config", "check", "--set", "train.class_weights={cat: -1}"], 2, "train.class_weights: cat: Input should be"),
     (["config", "show", "-c", "digts"], 2, "Did you mean 'digits'?"),
     (["config", "check", "-c", "nowhere.yaml"], 2, "no configuration 'nowhere.yaml'"),
     (["config", "check", "--lr", "fast"], 2, "train.lr"),

@@ -1,4 +1,4 @@
-"""The default recipe on a pretrained body: the probe, then all layers, and never worse than the probe."""
+"""The default recipe on a pretrained body: the probe, then the body, and never worse than the probe."""
 
 import json
 
