@@ -59,7 +59,7 @@ def run_of(data: Path, runs_dir: Path, name: str = "mine") -> Path:
         cfg=cfg,
         hardware=SimpleNamespace(device="cpu"),
     )
-    fitted = SimpleNamespace(rows=[], best=None, interrupted=False, images_per_second=1.0)
+    fitted = SimpleNamespace(rows=[], best=None, said=None, interrupted=False, images_per_second=1.0)
     found = keeping.judge(run, session, fitted, Terminal(quiet=True))
     counts = len(dataset.train), len(dataset.valid)
     result = TrainResult(run, "finished", dataset.classes, *counts, "resnet18", False, 0, {}, found, 0.1, 1.0, 1.0)

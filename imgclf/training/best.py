@@ -7,6 +7,7 @@ from typing import Any
 
 from fastai.vision.all import Callback
 
+from imgclf.training.features import Said
 from imgclf.training.scores import Score
 
 
@@ -33,6 +34,7 @@ class KeepBest(Callback):
     def __init__(self, metric: str, score: Score, keep: Callable[[Any], object]) -> None:
         self.metric, self.score, self.keep = metric, score, keep
         self.best: Best | None = None
+        self.said: Said | None = None  # by the best epoch's validation, where it was heard
         self.phase = ""
         self.improved = False
 
@@ -46,6 +48,7 @@ class KeepBest(Callback):
         """Keep the model of the epoch just done if it is the best."""
         if self.improved:
             self.keep(self.learn)
+            self.said = self.learn.heard.said if self.learn.heard.exact else None
         self.improved = False
 
     def consider(self, valid_loss: float, value: float, epoch: int) -> None:

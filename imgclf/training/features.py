@@ -1,6 +1,7 @@
 """What the last layer of a head sees of each image, and what the body says of it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -82,18 +83,37 @@ def some(n: int, most: int = MOST_KEPT) -> np.ndarray:
     return np.arange(n) if n <= most else np.sort(np.random.default_rng(0).permutation(n)[:most])
 
 
-class Overhear(Callback):
-    """Keep what the body says of the validation images while they are validated: their features, for nothing.
+@dataclass(frozen=True)
+class Said:
+    """What a validation pass said of each image, in the order of its loader.
 
     Attributes:
-        features: Pooled, (M, F) float32, in the order of the validation loader; None where they could not be had.
+        features: Of the body, pooled: (M, F) float32.
+        logits: (M, C) float32.
     """
 
-    features: np.ndarray | None = None
+    features: np.ndarray
+    logits: np.ndarray
+
+
+class Overhear(Callback):
+    """Keep what is said of the validation images while they are validated: it is had for nothing.
+
+    Args:
+        exact: Whether validation computes as the bundle does, so that the bundle can be judged by what was heard.
+
+    Attributes:
+        said: Of the last validation; None where it could not be heard.
+    """
+
+    said: Said | None = None
+
+    def __init__(self, exact: bool) -> None:
+        self.exact = exact
 
     def before_validate(self) -> None:
-        self.features = None
-        self.batches: list[Tensor] = []
+        self.said = None
+        self.batches: list[tuple[Tensor, Tensor]] = []
         self.parts: list[Tensor] = []
         model = get_model(self.learn.model)
         self.hook = None if is_compiled(model) else model[0].register_forward_hook(self._hear)
@@ -106,12 +126,14 @@ class Overhear(Callback):
             return
         heard, self.parts = torch.cat(self.parts).as_subclass(Tensor), []
         if len(heard) == len(self.xb[0]):  # else memory was short, and the batch was begun again
-            self.batches.append(maybe_gather(heard)[: self.dl.images(self.iter)].cpu())
+            n = self.dl.images(self.iter)
+            self.batches.append((maybe_gather(heard)[:n].cpu(), self.pred.detach().float()[:n].cpu()))
 
     def after_validate(self) -> None:
         if self.hook is None:
             return
         self.hook.remove()
-        whole = sum(map(len, self.batches)) == self.dl.n
-        self.features = torch.cat(self.batches).numpy() if whole else None
+        if sum(len(features) for features, _ in self.batches) == self.dl.n:
+            features, logits = (torch.cat(parts).numpy() for parts in zip(*self.batches, strict=True))
+            self.said = Said(features, logits)
         self.batches = []

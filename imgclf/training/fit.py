@@ -16,6 +16,7 @@ from imgclf.schema import Config
 from imgclf.training import ema
 from imgclf.training.best import Best, KeepBest
 from imgclf.training.faults import Diverged
+from imgclf.training.features import Said
 from imgclf.training.plan import Phase, Plan
 from imgclf.training.saver import Saver
 from imgclf.training.schedule import Resize, StartAt
@@ -25,9 +26,14 @@ from imgclf.training.watch import Watch
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit reached. ``seconds`` and ``images_per_second`` are of the training batches alone."""
+    """What a fit reached.
+
+    ``said`` is what the best epoch's validation said of its images, where that was heard; ``seconds`` and
+    ``images_per_second`` are of the training batches alone.
+    """
 
     best: Best | None
+    said: Said | None
     rows: list[dict[str, Any]]
     interrupted: bool
     seconds: float
@@ -118,16 +124,18 @@ def _fit(
     if watch.request.asked and keep.best is None:
         _judge_unfinished(learn, keep)
     rate = watch.images / watch.seconds if watch.seconds else 0.0
-    return Fitted(keep.best, watch.rows, watch.request.asked, watch.seconds, rate)
+    return Fitted(keep.best, keep.said, watch.rows, watch.request.asked, watch.seconds, rate)
 
 
 def run_phase(learn: Learner, phase: Phase, callbacks: list[Any], epoch: int = 0, batch: int = 0) -> None:
     """One ``fit_one_cycle`` or ``fit_flat_cos``, as in ``fine_tune``; or what is left of it from a batch on."""
     start = StartAt(epoch, phase.epochs, batch)
     cbs = [start, start.position, Resize(phase.sizes), *callbacks]
+    if learn.heard.exact or phase.curve.shape == "closed_form":
+        cbs.append(learn.heard)
     lrs, curve, epochs = list(phase.lrs), phase.curve, phase.epochs - epoch
     if curve.shape == "closed_form":
-        learn.fit(1, lrs, cbs=[*cbs, learn.probe, learn.probe.overheard])
+        learn.fit(1, lrs, cbs=[*cbs, learn.probe])
     elif curve.shape == "flat_cos":
         learn.fit_flat_cos(epochs, lrs, pct_start=curve.pct_start, cbs=cbs)
     else:

@@ -11,6 +11,7 @@ from imgclf.schema import Config
 from imgclf.training import augment, batchnorm, network, optimizers, outoffold, plan, precision, probing, speed
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
+from imgclf.training.features import Overhear
 from imgclf.training.losses import loss_func
 from imgclf.training.micro import MicroBatches
 from imgclf.training.plan import Phase
@@ -56,6 +57,7 @@ def build(
     learn.add_cbs([*precision.callbacks(hardware), *augment.callbacks(cfg)])
     # Not `fit_head`: a Learner takes a callback's own name away with the callback, after the fit it was added for.
     learn.probe = FitHead(hardware, loaders.balance) if probe else None
+    learn.heard = Overhear(precision.as_the_bundle(hardware))
     keeps = batchnorm.callbacks(cfg, probe)
     learn.add_cbs(keeps)
     MicroBatches(loaders.batch_size, cfg.train.accumulate).install(learn)

@@ -6,6 +6,7 @@ import torch
 from fastai.callback.fp16 import MixedPrecision
 from fastai.vision.all import Callback, to_float
 
+from imgclf import ranks
 from imgclf.training.devices import Hardware
 
 
@@ -36,6 +37,14 @@ def autocast(hardware: Hardware) -> torch.autocast:
     """A context for forward passes without gradients, in the precision of training."""
     half = torch.float16 if hardware.precision == "fp16" else torch.bfloat16
     return torch.autocast(hardware.device.type, dtype=half, enabled=hardware.precision != "fp32")
+
+
+def as_the_bundle(hardware: Hardware) -> bool:
+    """Whether validation computes what the finished model is judged by: one process, in fp32 on a processor.
+
+    CUDA's fp32 may be TF32 in training, and several processes see a part of the images each.
+    """
+    return hardware.precision == "fp32" and hardware.device.type == "cpu" and ranks.world() == 1
 
 
 def callbacks(hardware: Hardware) -> list[Any]:

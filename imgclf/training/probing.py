@@ -25,17 +25,17 @@ class FitHead(Callback):
         seen: Told batches done and batches in all.
         found: Told what was chosen, in words.
         kept: The body's pooled features (N, F) of training images, and their numbers (N,) in the training loader.
-        overheard: Keeps the features of the validation images.
+        judged: Those of the validation images (M, F), in the order of their loader; None if they were not to be had.
     """
 
     order = 50  # after whatever prepares an epoch
     kept: tuple[np.ndarray, np.ndarray] | None = None
+    judged: np.ndarray | None = None
 
     def __init__(self, hardware: Hardware, balance: Balance) -> None:
         self.hardware, self.balance = hardware, balance
         self.seen: Callable[[int, int], object] = lambda done, of: None
         self.found: Callable[[str], object] = lambda text: None
-        self.overheard = features.Overhear()
 
     def before_train(self) -> None:
         parts = features.before_last(self.learn.model)
@@ -59,6 +59,10 @@ class FitHead(Callback):
         smooth = self.learn.recorder.smooth_loss  # what the history shows as the loss in training
         smooth.count, smooth.val = 1, torch.tensor(head.loss * (1 - smooth.beta))
         self.learn.dl = []  # the epoch has no batches; cancelled, it would have no place in the history
+
+    def after_validate(self) -> None:
+        said = self.learn.heard.said
+        self.judged = None if said is None else said.features
 
     def one_batch(self, learn: Learner) -> float:
         """Seconds for the features of the first batch: a rehearsal."""

@@ -70,13 +70,13 @@ def _reason(cfg: Config, pretrained: bool) -> str | None:
 def _at_hand(s: Session, predictor: Predictor, predictions: Predictions) -> Frozen | None:
     """The features that the probe phase of this process kept, if it had one."""
     probe = s.learn.probe
-    if probe is None or probe.kept is None or probe.overheard.features is None:
+    if probe is None or probe.kept is None or probe.judged is None:
         return None
     train, chosen = probe.kept
     items = list(s.loaders.dls.train.items)
     valid = {sample.path: i for i, sample in enumerate(s.loaders.dls.valid.items)}
     places = [valid[path] for path in predictions.paths]
-    return _frozen(s, predictor, predictions, train, [items[i] for i in chosen], probe.overheard.features[places])
+    return _frozen(s, predictor, predictions, train, [items[i] for i in chosen], probe.judged[places])
 
 
 def _computed(s: Session, predictor: Predictor, predictions: Predictions) -> Frozen:

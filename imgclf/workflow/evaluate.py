@@ -171,10 +171,23 @@ def predict(
             given.append(answer if features else replace(answer, features=None, probs=None))
     if not kept:
         raise DataError(f"none of the {len(chosen)} images under {root} can be read")
-    return Predictions(
-        tuple(s.path for s in kept), np.stack([a.logits for a in given if a.logits is not None]),
-        targets(predictor, kept), predictor.classes, predictor.temperature, predictor.task, predictor.thresholds,
+    return labelled(
+        predictor, kept, np.stack([a.logits for a in given if a.logits is not None]),
         _all_or_none([a.features for a in given]), _all_or_none([a.distance for a in given]),
+    )  # fmt: skip
+
+
+def labelled(
+    predictor: Predictor,
+    chosen: Sequence[Sample],
+    logits: np.ndarray,
+    features: np.ndarray | None,
+    distances: np.ndarray | None = None,
+) -> Predictions:
+    """A model's logits (N, C) for labelled images, and what else is known of these, as predictions."""
+    return Predictions(
+        tuple(s.path for s in chosen), logits, targets(predictor, chosen), predictor.classes, predictor.temperature,
+        predictor.task, predictor.thresholds, features, distances,
     )  # fmt: skip
 
 

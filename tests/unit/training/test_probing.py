@@ -78,7 +78,7 @@ def test_features_are_kept_for_the_judging_without_another_pass(folder):
     with torch.no_grad():
         train, valid = (torch.cat([body(batch[0]) for batch in dl]).as_subclass(torch.Tensor) for dl in loaders)
     torch.testing.assert_close(torch.tensor(kept), train, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(torch.tensor(s.learn.probe.overheard.features), valid, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.tensor(s.learn.probe.judged), valid, rtol=1e-4, atol=1e-4)
     assert not s.learn.model[0]._forward_hooks
 
 
@@ -91,7 +91,7 @@ def test_of_very_many_images_the_same_part_is_kept():
 
 def test_a_batch_begun_again_for_want_of_memory_spoils_what_was_overheard(folder):
     s = start(folder)
-    heard, forward, failed = s.learn.probe.overheard, s.learn.model.forward, []
+    forward, failed = s.learn.model.forward, []
 
     def once_too_large(x):
         found = forward(x)
@@ -103,7 +103,7 @@ def test_a_batch_begun_again_for_want_of_memory_spoils_what_was_overheard(folder
     s.learn.model.forward = once_too_large
     s.first_phase(s.plan(4e-4).phases[0])
     assert failed
-    assert heard.features is None
+    assert s.learn.heard.said is s.learn.probe.judged is None
 
 
 @pytest.mark.parametrize(("first_bn", "mean"), [("auto", 0.0), (False, None)])
