@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import platform
 import subprocess
@@ -20,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+CLOSE = 1e-5  # a batch of another size may sum in another order
 SHARED = Path(os.environ.get("IMGCLF_SHARED", ROOT.parent / "shared"))
 
 
@@ -82,6 +84,17 @@ def make_files(root: Path, *names: str, size: tuple[int, int] = (12, 9)) -> Path
         path.parent.mkdir(parents=True, exist_ok=True)
         picture(*size, seed=seed).save(path, format="PNG" if path.suffix.lower() != ".jpg" else "JPEG")
     return root
+
+
+def differences(a, b, where: str = "") -> list[str]:
+    """Where two documents differ by more than rounding."""
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return [line for key in a for line in differences(a[key], b[key], f"{where}.{key}")]
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        return [line for i, pair in enumerate(zip(a, b, strict=True)) for line in differences(*pair, f"{where}[{i}]")]
+    if isinstance(a, float) and isinstance(b, float) and math.isclose(a, b, rel_tol=CLOSE, abs_tol=CLOSE):
+        return []
+    return [] if a == b else [f"{where}: {a} and {b}"]
 
 
 @dataclass(frozen=True)

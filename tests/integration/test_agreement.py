@@ -12,14 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import run_here
+from support import CLOSE, differences, run_here
 
 from imgclf import runs
 from imgclf.shipping import exporters, inference
 from imgclf.workflow.evaluate import evaluate, report_data
 from imgclf.workflow.export import SUFFIXES
-
-CLOSE = 1e-5  # a batch of another size may sum in another order
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +48,6 @@ def answers(run) -> dict[str, dict]:
 @pytest.fixture(scope="module")
 def predictor(run):
     return inference.load(run)
-
-
-def differences(a, b, where: str = "") -> list[str]:
-    """Where two documents differ by more than rounding."""
-    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
-        return [line for key in a for line in differences(a[key], b[key], f"{where}.{key}")]
-    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        return [line for i, pair in enumerate(zip(a, b, strict=True)) for line in differences(*pair, f"{where}[{i}]")]
-    if isinstance(a, float) and isinstance(b, float) and math.isclose(a, b, rel_tol=CLOSE, abs_tol=CLOSE):
-        return []
-    return [] if a == b else [f"{where}: {a} and {b}"]
 
 
 @pytest.fixture(scope="module")
