@@ -39,6 +39,8 @@ MAX_WORKERS = 8
 Stats = tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET: Stats = (IMAGENET_MEAN, IMAGENET_STD)
 LARGEST_BATCH, SMALLEST_BATCH, ENOUGH_STEPS = 64, 8, 15
+# Without gradients so many batches take less memory than one of training, and a batch of a few images is slow.
+JUDGED_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ def build(
     checks: Sequence[FileCheck] = (),
     crop_pct: float = 1.0,
 ) -> Loaders:
-    """DataLoaders for training and validation.
+    """DataLoaders for training and validation, whose batches are up to four times as large.
 
     The batch size is lowered to the number of training images when there are fewer: the training loader drops an
     incomplete last batch (a batch of one breaks BatchNorm), and would otherwise give none at all.
@@ -202,12 +204,14 @@ def build(
     n_channels, why = channels.resolve(cfg, dataset, pretrained)
     preprocess = preprocess_record(cfg, n_channels, stats, crop_pct)
     batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train), ranks.world())
-    batch = batch_size * n_channels * sides(cfg)[1] ** 2
+    judged = max(batch_size, min(LARGEST_BATCH, JUDGED_AT_ONCE * batch_size))
+    batch = n_channels * max(batch_size * sides(cfg)[1] ** 2, judged * preprocess.size**2)
     workers, room = _workers(cfg, preprocess, batch)
     dls = data_block(cfg, dataset, preprocess).dataloaders(
         source(dataset),
         dl_type=PlacedLoader,
         bs=batch_size,
+        val_bs=judged,
         num_workers=workers,
         device=device,
         pin_memory=device.type == "cuda",

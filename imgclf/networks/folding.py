@@ -5,6 +5,7 @@ can do with other weights and a bias. The answers are the same but for rounding,
 saved (docs/benchmarks.md).
 """
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
@@ -59,21 +60,35 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     return conv.weight * scale[:, None, None, None], bias if conv.bias is None else bias + conv.bias * scale
 
 
-def _apart(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
+def _apart(conv: nn.Conv2d, norm: nn.BatchNorm2d, places: int) -> bool:
     """Whether the two are computed one after the other.
 
     So they are where the convolution alone is frozen: its weights' gradient, which takes long, is not needed then.
+
+    Args:
+        places: The pixels of the convolution's result, those of all images together.
     """
     frozen = norm.weight.requires_grad and not conv.weight.requires_grad
-    return norm.training or (frozen and torch.is_grad_enabled())
+    return norm.training or (frozen and torch.is_grad_enabled()) or not _pays(conv, places)
+
+
+def _pays(conv: nn.Conv2d, places: int) -> bool:
+    """Whether the result has more numbers than the weights: folding goes over these, BatchNorm over the result."""
+    return places >= conv.weight[0].numel()
+
+
+def _places_of(conv: nn.Conv2d, x: Tensor) -> int:
+    """The ``places`` of what it will make of ``x``."""
+    sides = zip(x.shape[2:], conv.padding, conv.dilation, conv.kernel_size, conv.stride, strict=True)
+    return len(x) * math.prod((n + 2 * int(p) - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in sides)
 
 
 def _convolve(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    if _apart(conv, norm):
+    if _apart(conv, norm, _places_of(conv, x)):
         return nn.Conv2d.forward(conv, x)
     weight, bias = _folded(conv, norm)
     return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 def _normalise(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    return nn.BatchNorm2d.forward(norm, x) if _apart(conv, norm) else x
+    return nn.BatchNorm2d.forward(norm, x) if _apart(conv, norm, len(x) * math.prod(x.shape[2:])) else x

@@ -61,6 +61,12 @@ def test_validation_sees_every_image_once_in_order(dataset, build):
     assert targets.tolist() == data.targets(data.valid)
 
 
+@pytest.mark.parametrize(("batch_size", "judged"), [(2, 8), (16, 64), (40, 64), (80, 80)])
+def test_validation_batches_are_larger_up_to_a_point(dataset, build, batch_size, judged):
+    made = build(dataset(80), **{"data.batch_size": batch_size}).dls
+    assert (made.train.bs, made.valid.bs, loaders.unaugmented(made).bs) == (batch_size, judged, judged)
+
+
 def test_classes_keep_the_data_sets_order(dataset, build):
     assert list(build(dataset(4)).dls.vocab) == ["a", "b"]
 

@@ -47,7 +47,10 @@ def test_every_norm_of_every_resnet_has_its_convolution(arch: str) -> None:
 
 @pytest.mark.parametrize("fold", [folding.fold, folding.fold_while_fixed])
 @pytest.mark.parametrize(("arch", "channels"), [("resnet18", 3), ("resnet18", 1), ("resnet50", 3)])
-def test_answers_are_the_same(fold: Callable[[nn.Module], None], arch: str, channels: int) -> None:
+def test_answers_are_the_same(
+    fold: Callable[[nn.Module], None], arch: str, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "_pays", lambda conv, places: True)
     made, x = body(arch, channels), images(channels)
     expected = made(x)
     fold(made)
@@ -68,7 +71,12 @@ def gradients(made: nn.Module) -> dict[str, torch.Tensor]:
     return {name: p.grad for name, p in made.named_parameters() if p.grad is not None}
 
 
-def test_in_training_with_fixed_statistics_all_gradients_are_the_same() -> None:
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_in_training_with_fixed_statistics_all_gradients_are_the_same(
+    everywhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if everywhere:
+        monkeypatch.setattr(folding, "_pays", lambda conv, places: True)
     plain = body().double()
     folded = copy.deepcopy(plain)
     folding.fold_while_fixed(folded)
@@ -80,6 +88,18 @@ def test_in_training_with_fixed_statistics_all_gradients_are_the_same() -> None:
     assert found.keys() == expected.keys() == dict(plain.named_parameters()).keys()
     assert max(difference(found[name], expected[name]) for name in found) < 1e-9
     assert all(torch.equal(a, b) for a, b in zip(plain.buffers(), folded.buffers(), strict=True))
+
+
+@pytest.mark.parametrize(("side", "expected"), [(24, 0), (96, 6), (384, 11)])
+def test_layers_are_folded_where_the_result_has_more_numbers_than_the_weights(side: int, expected: int) -> None:
+    made, places, computed = body(), {}, []
+    folding.fold_while_fixed(made)
+    for conv, norm in folding.pairs(made):
+        conv.register_forward_hook(lambda conv, _, answer: places.update({conv: answer[:, 0].numel()}))
+        norm.register_forward_hook(lambda norm, given, answer: computed.append(answer is not given[0]))
+    with torch.no_grad():
+        made(torch.zeros(1, 3, side, side))
+    assert computed.count(False) == sum(n >= conv.weight[0].numel() for conv, n in places.items()) == expected
 
 
 def test_in_training_mode_nothing_is_folded() -> None:
