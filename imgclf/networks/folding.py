@@ -79,8 +79,9 @@ def _pays(conv: nn.Conv2d, places: int) -> bool:
 
 def _places_of(conv: nn.Conv2d, x: Tensor) -> int:
     """The ``places`` of what it will make of ``x``."""
+    assert not isinstance(conv.padding, str), "none of a ResNet's is"
     sides = zip(x.shape[2:], conv.padding, conv.dilation, conv.kernel_size, conv.stride, strict=True)
-    return len(x) * math.prod((n + 2 * int(p) - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in sides)
+    return len(x) * math.prod((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in sides)
 
 
 def _convolve(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
