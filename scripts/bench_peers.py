@@ -293,6 +293,8 @@ def main() -> None:
         name, folder, work = options.child
         child(name, Path(folder), Path(work))
         return
+    if TUNING in (options.only or ()) and not options.weights:
+        parser.error(f"--only '{TUNING}' needs --weights")
     if options.weights:
         os.environ[WEIGHTS] = str(options.weights.resolve())
     with tempfile.TemporaryDirectory(prefix="bench-peers-") as folder:

@@ -165,6 +165,11 @@ def regression(o: Options, folder: Path, seed: int) -> Found:
     return {"error": wrong.double().mean().item()}
 
 
+def presize(settings: list[str], folder: Path) -> int:
+    """The side fastai's ``Resize`` gets: what imgclf presizes the images of this folder to."""
+    return configured(settings, **{"data.path": str(folder)}).augment.presize  # type: ignore[no-any-return]
+
+
 def fastai(o: Options, folder: Path, seed: int) -> Found:
     import pandas as pd
     import torch
@@ -173,12 +178,11 @@ def fastai(o: Options, folder: Path, seed: int) -> Found:
     from imgclf.training import quicker
 
     fv.set_seed(seed)
-    presize = configured(o.set, **{"data.path": str(folder)}).augment.presize  # without data: those of digits
     many, flip = several(folder), "augment.flip=false" not in o.set
     table = pd.DataFrame(rows(folder))
     table["is_valid"] = table["is_valid"] == "True"
     dls = fv.ImageDataLoaders.from_df(
-        table, folder, valid_col="is_valid", bs=32, num_workers=2, item_tfms=fv.Resize(presize),
+        table, folder, valid_col="is_valid", bs=32, num_workers=2, item_tfms=fv.Resize(presize(o.set, folder)),
         batch_tfms=fv.aug_transforms(size=o.size, min_scale=0.75, do_flip=flip), label_delim="|" if many else None,
     )  # fmt: skip
     whole = getattr(fv, o.arch)(weights=None)
@@ -219,8 +223,12 @@ def ultralytics(o: Options, folder: Path, seed: int) -> Found:
     cache.mkdir(parents=True)
     url = torchvision.models.get_model_weights(o.arch)["IMAGENET1K_V1"].url
     shutil.copy(o.weights[o.arch], cache / Path(url).name)
+    # As its own yolo11-cls-resnet18.yaml; torchvision's networks have no other name there any more.
+    network, width = folder / f"yolo11-cls-{o.arch}.yaml", 512 if o.arch in ("resnet18", "resnet34") else 2048
+    body = f"backbone: [[-1, 1, TorchVision, [{width}, {o.arch}, IMAGENET1K_V1, True, 2]]]"
+    network.write_text("\n".join(["nc: 1000", body, "head: [[-1, 1, Classify, [nc]]]"]) + "\n")
     asked = {
-        "model": o.arch, "data": str(folder / "images"), "epochs": o.epochs, "imgsz": o.size, "batch": 32, "seed": seed,
+        "model": str(network), "data": str(folder / "images"), "epochs": o.epochs, "imgsz": o.size, "batch": 32, "seed": seed,
         "workers": 2, "project": str(folder / "peer"), "device": "cpu", "plots": False,
     }  # fmt: skip
     env = {**os.environ, "TORCH_HOME": str(folder / "torch"), "YOLO_OFFLINE": "true"}

@@ -43,7 +43,7 @@ class PlacedLoader(TfmdDL):
 
     def wif(self) -> None:
         """fastai calls this in each new worker process."""
-        workers.settle(shares_cores=self.device is None or torch.device(self.device).type == "cpu")
+        workers.settle()
 
     def place(self, seed: int, first_batch: int = 0) -> None:
         """Make the next pass a function of ``seed``, beginning at batch ``first_batch``."""

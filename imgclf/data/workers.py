@@ -18,7 +18,6 @@ from fastai.data.load import _FakeLoader
 from torch import multiprocessing as torch_multiprocessing
 
 DEAF_TO = (signal.SIGINT, signal.SIGTERM)
-YIELD = 10  # how nice workers are where the network computes on the same cores
 
 
 class Worker(multiprocessing.Process):
@@ -60,15 +59,8 @@ class TendedLoader(_FakeLoader):
         return Context() if self.num_workers > 0 else None
 
 
-def settle(shares_cores: bool) -> None:
-    """To be called in a new worker, once: hear no request to end, and end with the process that started it.
-
-    Args:
-        shares_cores: Whether the network computes on the processor too. Its threads wait for each other after every
-            layer; a worker that takes the place of one of them stops all. It reads ahead in what they leave.
-    """
-    if shares_cores and hasattr(os, "nice"):  # not on Windows
-        os.nice(YIELD)
+def settle() -> None:
+    """To be called in a new worker, once: hear no request to end, and end with the process that started it."""
     for number in DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
     end_with_parent = getattr(torch_multiprocessing, "_prctl_pr_set_pdeathsig", None)

@@ -7,7 +7,7 @@ from argparse import Namespace
 import pytest
 from PIL import Image
 
-from scripts import benching
+from scripts import bench_peers, bench_recipe, benching
 
 
 def test_ways_take_turns_and_the_first_turn_does_not_count(capsys):
@@ -72,3 +72,16 @@ def test_what_is_written_says_where_and_when(tmp_path):
     found = json.loads((tmp_path / "found.json").read_text())
     assert {"date", "cpus", "processor", "load", "python", "torch", "fastai"} <= set(found["machine"])
     assert (found["options"]["repeats"], found["rounds"]) == (5, [])
+
+
+@pytest.mark.parametrize(("asked", "side"), [([], 460), (["augment.presize=300"], 300)])
+def test_fastai_presizes_as_the_book_unless_told_otherwise(asked, side, tmp_path):
+    assert bench_recipe.presize(asked, tmp_path) == side
+
+
+def test_a_row_that_needs_weights_is_not_left_out_silently(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench_peers.py", "--only", bench_peers.TUNING])
+    with pytest.raises(SystemExit) as ended:
+        bench_peers.main()
+    assert ended.value.code == 2
+    assert "needs --weights" in capsys.readouterr().err

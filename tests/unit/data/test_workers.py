@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSI
 
 def work(settled, go_on) -> None:
     """A worker that goes on until told."""
-    workers.settle(shares_cores=True)
+    workers.settle()
     settled.set()
     go_on.wait(60)
 
@@ -36,26 +36,6 @@ def started(request):
     process.kill()
     process.join()
     multiprocessing.set_start_method(before, force=True)
-
-
-@pytest.mark.parametrize("started", ["fork"], indirect=True)
-def test_a_worker_lets_the_network_go_first_where_they_share_the_cores(started):
-    process, settled, _ = started
-    assert settled.wait(60)
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, own + workers.YIELD)
-
-
-@pytest.mark.parametrize(("device", "expected"), [("cpu", True), ("cuda:0", False)])
-def test_a_loader_says_whether_they_do(monkeypatch, device, expected):
-    from imgclf.data.placed import PlacedLoader
-
-    said = []
-    monkeypatch.setattr(workers, "settle", lambda shares_cores: said.append(shares_cores))
-    loader = PlacedLoader(list(range(4)), bs=2)
-    loader.device = device
-    loader.wif()
-    assert said == [expected]
 
 
 def test_a_worker_hears_no_signal_at_any_time(started):
@@ -88,7 +68,7 @@ sys.path.insert(0, {root!r})
 from imgclf.data import workers
 
 def work(settled):
-    workers.settle(shares_cores=False)
+    workers.settle()
     settled.set()
     time.sleep(600)
 
