@@ -228,8 +228,8 @@ def ultralytics(o: Options, folder: Path, seed: int) -> Found:
     body = f"backbone: [[-1, 1, TorchVision, [{width}, {o.arch}, IMAGENET1K_V1, True, 2]]]"
     network.write_text("\n".join(["nc: 1000", body, "head: [[-1, 1, Classify, [nc]]]"]) + "\n")
     asked = {
-        "model": str(network), "data": str(folder / "images"), "epochs": o.epochs, "imgsz": o.size, "batch": 32, "seed": seed,
-        "workers": 2, "project": str(folder / "peer"), "device": "cpu", "plots": False,
+        "model": str(network), "data": str(folder / "images"), "epochs": o.epochs, "imgsz": o.size, "batch": 32,
+        "seed": seed, "workers": 2, "project": str(folder / "peer"), "device": "cpu", "plots": False,
     }  # fmt: skip
     env = {**os.environ, "TORCH_HOME": str(folder / "torch"), "YOLO_OFFLINE": "true"}
     command = [o.peer_python, "-c", ULTRALYTICS, json.dumps(asked)]
