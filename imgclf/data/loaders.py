@@ -39,8 +39,8 @@ MAX_WORKERS = 8
 Stats = tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET: Stats = (IMAGENET_MEAN, IMAGENET_STD)
 LARGEST_BATCH, SMALLEST_BATCH, ENOUGH_STEPS = 64, 8, 15
-# Without gradients so many batches take less memory than one of training, and a batch of a few images is slow.
-JUDGED_AT_ONCE = 4
+# Without gradients a batch so many times as large takes less memory than one of training; one of a few images is slow.
+VALID_BATCHES_LARGER = 4
 
 
 @dataclass(frozen=True)
@@ -204,14 +204,14 @@ def build(
     n_channels, why = channels.resolve(cfg, dataset, pretrained)
     preprocess = preprocess_record(cfg, n_channels, stats, crop_pct)
     batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train), ranks.world())
-    judged = max(batch_size, min(LARGEST_BATCH, JUDGED_AT_ONCE * batch_size))
-    batch = n_channels * max(batch_size * sides(cfg)[1] ** 2, judged * preprocess.size**2)
+    valid_size = max(batch_size, min(LARGEST_BATCH, VALID_BATCHES_LARGER * batch_size))
+    batch = n_channels * max(batch_size * sides(cfg)[1] ** 2, valid_size * preprocess.size**2)
     workers, room = _workers(cfg, preprocess, batch)
     dls = data_block(cfg, dataset, preprocess).dataloaders(
         source(dataset),
         dl_type=PlacedLoader,
         bs=batch_size,
-        val_bs=judged,
+        val_bs=valid_size,
         num_workers=workers,
         device=device,
         pin_memory=device.type == "cuda",

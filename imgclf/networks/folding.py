@@ -60,32 +60,32 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     return conv.weight * scale[:, None, None, None], bias if conv.bias is None else bias + conv.bias * scale
 
 
-def _apart(conv: nn.Conv2d, norm: nn.BatchNorm2d, places: int) -> bool:
+def _apart(conv: nn.Conv2d, norm: nn.BatchNorm2d, pixels: int) -> bool:
     """Whether the two are computed one after the other.
 
     So they are where the convolution alone is frozen: its weights' gradient, which takes long, is not needed then.
 
     Args:
-        places: The pixels of the convolution's result, those of all images together.
+        pixels: Of the convolution's result, those of all images together.
     """
     frozen = norm.weight.requires_grad and not conv.weight.requires_grad
-    return norm.training or (frozen and torch.is_grad_enabled()) or not _pays(conv, places)
+    return norm.training or (frozen and torch.is_grad_enabled()) or not _pays(conv, pixels)
 
 
-def _pays(conv: nn.Conv2d, places: int) -> bool:
+def _pays(conv: nn.Conv2d, pixels: int) -> bool:
     """Whether the result has more numbers than the weights: folding goes over these, BatchNorm over the result."""
-    return places >= conv.weight[0].numel()
+    return pixels >= conv.weight[0].numel()
 
 
-def _places_of(conv: nn.Conv2d, x: Tensor) -> int:
-    """The ``places`` of what it will make of ``x``."""
+def _pixels_of(conv: nn.Conv2d, x: Tensor) -> int:
+    """The ``pixels`` of what it will make of ``x``."""
     assert not isinstance(conv.padding, str), "none of a ResNet's is"
     sides = zip(x.shape[2:], conv.padding, conv.dilation, conv.kernel_size, conv.stride, strict=True)
     return len(x) * math.prod((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in sides)
 
 
 def _convolve(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    if _apart(conv, norm, _places_of(conv, x)):
+    if _apart(conv, norm, _pixels_of(conv, x)):
         return nn.Conv2d.forward(conv, x)
     weight, bias = _folded(conv, norm)
     return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)

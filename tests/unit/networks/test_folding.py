@@ -50,7 +50,7 @@ def test_every_norm_of_every_resnet_has_its_convolution(arch: str) -> None:
 def test_answers_are_the_same(
     fold: Callable[[nn.Module], None], arch: str, channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folding, "_pays", lambda conv, places: True)
+    monkeypatch.setattr(folding, "_pays", lambda conv, pixels: True)
     made, x = body(arch, channels), images(channels)
     expected = made(x)
     fold(made)
@@ -76,7 +76,7 @@ def test_in_training_with_fixed_statistics_all_gradients_are_the_same(
     everywhere: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if everywhere:
-        monkeypatch.setattr(folding, "_pays", lambda conv, places: True)
+        monkeypatch.setattr(folding, "_pays", lambda conv, pixels: True)
     plain = body().double()
     folded = copy.deepcopy(plain)
     folding.fold_while_fixed(folded)
