@@ -123,10 +123,16 @@ def machine() -> dict[str, Any]:
             (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
             platform.processor(),
         ),
-        "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        "gpu": _gpu(), "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
         "python": platform.python_version(), **{name: version(name) for name in PACKAGES},
     }  # fmt: skip
+
+
+def _gpu() -> str | None:
+    """The name of the first, where this process has used torch."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None
 
 
 def version(name: str) -> str | None:

@@ -30,12 +30,15 @@ from imgclf.data.placed import PlacedLoader
 from imgclf.data.presize import Fused, OpenImage, TrainOnly, transforms
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
+from imgclf.data.unsampled import LookUp
 from imgclf.errors import ConfigError, DataError
 from imgclf.schema import Config
 
 # Below this side a decode is cheaper than handing the image from process to process.
 TINY_PIXELS = 64
-MAX_WORKERS = 8
+MAX_WORKERS = {"cpu": 8}  # the network needs the other cores; elsewhere it needs as many images as can be had
+MOST_WORKERS = 16  # as fastai has it
+CPU = torch.device("cpu")
 Stats = tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET: Stats = (IMAGENET_MEAN, IMAGENET_STD)
 LARGEST_BATCH, SMALLEST_BATCH, ENOUGH_STEPS = 64, 8, 15
@@ -159,10 +162,16 @@ def sides(cfg: Config) -> tuple[int, int]:
     return cfg.augment.size, cfg.augment.presize
 
 
-def data_block(cfg: Config, dataset: Dataset, preprocess: Preprocess) -> DataBlock:
+def on_device(cfg: Config, device: torch.device) -> bool:
+    """Whether training images are looked up by the device that trains: a GPU has time for it, the workers have not."""
+    wanted = cfg.augment.where
+    return device.type == "cuda" if wanted == "auto" else wanted == "device"
+
+
+def data_block(cfg: Config, dataset: Dataset, preprocess: Preprocess, device: torch.device = CPU) -> DataBlock:
     """The DataBlock; its source is ``source(dataset)``."""
     presize = sides(cfg)[1]
-    item, batch = transforms(cfg, presize, preprocess)
+    item, batch = transforms(cfg, presize, preprocess, on_device(cfg, device))
     return DataBlock(
         blocks=(
             TransformBlock(type_tfms=OpenImage(item, preprocess), item_tfms=ToTensor, batch_tfms=IntToFloatTensor),
@@ -205,9 +214,11 @@ def build(
     preprocess = preprocess_record(cfg, n_channels, stats, crop_pct)
     batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train), ranks.world())
     valid_size = max(batch_size, min(LARGEST_BATCH, VALID_BATCHES_LARGER * batch_size))
-    batch = n_channels * max(batch_size * sides(cfg)[1] ** 2, valid_size * preprocess.size**2)
-    workers, room = _workers(cfg, preprocess, batch)
-    dls = data_block(cfg, dataset, preprocess).dataloaders(
+    # What the device looks up may have twice the sides of what is asked for, less one.
+    side = sides(cfg)[1] * (2 if on_device(cfg, device) else 1)
+    batch = n_channels * max(batch_size * side**2, valid_size * preprocess.size**2)
+    workers, room = _workers(cfg, preprocess, batch, device)
+    dls = data_block(cfg, dataset, preprocess, device).dataloaders(
         source(dataset),
         dl_type=PlacedLoader,
         bs=batch_size,
@@ -268,12 +279,13 @@ def choose_batch_size(wanted: int | str, n_train: int, processes: int = 1) -> tu
     return size, "" if size == wanted else few
 
 
-def _workers(cfg: Config, preprocess: Preprocess, batch: int) -> tuple[int, str]:
+def _workers(cfg: Config, preprocess: Preprocess, batch: int, device: torch.device) -> tuple[int, str]:
     """Worker processes, and a note where shared memory has no room for their batches of so many bytes."""
     chosen = cfg.data.workers
     if chosen != "auto":
         return chosen, shared_memory.warning(chosen, batch)
-    wanted = 0 if preprocess.size <= TINY_PIXELS else min(MAX_WORKERS, cores())
+    most = MAX_WORKERS.get(device.type, MOST_WORKERS)
+    wanted = 0 if preprocess.size <= TINY_PIXELS else min(most, cores())
     return shared_memory.afford(wanted, batch)
 
 
@@ -287,7 +299,7 @@ def unaugmented(dls: DataLoaders, numbers: Sequence[int] | None = None) -> Place
 def train_at(dls: DataLoaders, size: int) -> None:
     """Bring the training images of the passes that follow to ``size`` pixels; validation images stay as they are."""
     for tfm in (*dls.train.after_item.fs, *dls.train.after_batch.fs):
-        if isinstance(tfm, Fused | TrainOnly):
+        if isinstance(tfm, Fused | LookUp | TrainOnly):
             tfm.resize(size)
 
 

@@ -13,6 +13,7 @@ from fastai.vision.all import TfmdDL, set_seed, to_detach
 
 from imgclf import ranks
 from imgclf.data import workers
+from imgclf.data.unsampled import same_length
 from imgclf.randomness import mix
 
 
@@ -70,6 +71,10 @@ class PlacedLoader(TfmdDL):
         """How many images a step has, counted from 0, those of all processes together and none twice."""
         return min(self.step_size, int(self.n) - batch * self.step_size)
 
+    def create_batch(self, items: Any) -> Any:
+        """Rows for the device to look images up in are as long as these are large."""
+        return super().create_batch(same_length(items))
+
     def to_detach(self, b: Any, cpu: bool = True, gather: bool = True) -> Any:
         """What a metric keeps; the answers have been gathered before (``imgclf.training.distributed``)."""
         return to_detach(b, cpu, gather=False)
@@ -104,9 +109,31 @@ class PlacedLoader(TfmdDL):
 
     def _numbered(self) -> Iterator[Any]:
         size = int(self.bs or 1)
-        for i, made in enumerate(super().__iter__()):
+        for i, made in enumerate(beside(super().__iter__(), self.device)):
             self.numbers = self._order[i * size : (i + 1) * size]
             yield made
+
+
+def beside(batches: Iterator[Any], device: torch.device | None) -> Iterator[Any]:
+    """The same batches; to a CUDA device they go, and are made ready there, beside what it computes.
+
+    fastai waits for a batch to be there. On the stream that trains it would wait for the step before as well, and the
+    device for the next one to begin.
+    """
+    if device is None or device.type != "cuda":
+        yield from batches
+        return
+    trains, own = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    own.wait_stream(trains)  # what the transforms hold was brought there
+    while True:
+        with torch.cuda.stream(own):
+            made = next(batches, None)
+        if made is None:
+            return
+        trains.wait_stream(own)
+        for part in made:
+            part.record_stream(trains)  # or its memory would be given away while it is read
+        yield made
 
 
 def seed_everything(seed: int) -> None:

@@ -3,7 +3,7 @@
 The book (chapter 5) describes presizing as composing the random crop with flip, rotation, zoom and warp, so that each
 pixel is interpolated once and only as many pixels are computed as the model sees. fastai interpolates three times: in
 ``Resize``, at the presized resolution, and in ``RandomResizedCropGPU``. ``engine: fused`` does what the book says, with
-fastai's random distributions; ``engine: fastai`` keeps the reference.
+fastai's random distributions, in the processes that decode or on a GPU; ``engine: fastai`` keeps the reference.
 """
 
 import math
@@ -27,10 +27,12 @@ from fastai.vision.all import (
 )
 from PIL import Image
 
+from imgclf.data import unsampled
 from imgclf.data.forms import Detail, Fitted
 from imgclf.data.geometry import Geometry, Lighting, scale
 from imgclf.data.image_cache import ImageCache
 from imgclf.data.images import Preprocess, resize, squared
+from imgclf.data.unsampled import LookUp
 from imgclf.errors import first_line
 from imgclf.schema import Config
 
@@ -110,17 +112,22 @@ class Fused(RandTransform):
     """The item step of ``engine: fused``: crop, flip, rotation, zoom, warp and lighting in one sampling of the image.
 
     Training images become uint8 (C, size, size), looked up straight in the decoded image, which has no more than
-    ``detail``. Others as the model will see them for ever.
+    ``detail``; or, for the device to do that, rows of ``Unsampled``. Others as the model will see them for ever.
     """
 
     split_idx, order = None, 1
 
     def __init__(
-        self, presize: int, preprocess: Preprocess, geometry: Geometry, lighting: Lighting | None = None
+        self,
+        presize: int,
+        preprocess: Preprocess,
+        geometry: Geometry,
+        lighting: Lighting | None = None,
+        on_device: bool = False,
     ) -> None:
         super().__init__()
         self.presize, self.preprocess, self.size = presize, preprocess, preprocess.size
-        self.geometry, self.lighting = geometry, lighting
+        self.geometry, self.lighting, self.on_device = geometry, lighting, on_device
 
     @property
     def detail(self) -> int:
@@ -147,6 +154,8 @@ class Fused(RandTransform):
         square = squared(x, self.presize, p.resize, self.at, p.crop_pct)
         if p.channels == 1:
             square = square.convert("L")
+        if self.on_device:
+            return unsampled.pack(reduced(square, self.matrix, self.size, self.detail), self.matrix, self.table)
         pixels = sample(square, self.matrix, self.size, self.detail, self.geometry.pad_mode)
         return TensorImage(pixels if self.table is None else torch.from_numpy(self.table.take(pixels.numpy())))
 
@@ -155,17 +164,20 @@ def _in_channels(square: Image.Image, preprocess: Preprocess) -> PILImage:
     return PILImageBW(square.convert("L")) if preprocess.channels == 1 else PILImage(square)
 
 
-def sample(square: Image.Image, matrix: np.ndarray, size: int, detail: int, pad_mode: str) -> torch.Tensor:
-    """Look up (C, size, size) pixels, uint8, in an image through a map of coordinates.
+def reduced(square: Image.Image, matrix: np.ndarray, size: int, detail: int) -> np.ndarray:
+    """The pixels, (H, W) or (H, W, C), that are to be looked up at ``size`` through a map of coordinates.
 
     An image of sides of ``detail`` or more, twice or several times, is averaged down by as much. And bilinear sampling
     looks at four pixels: shrinking by more than two would skip pixels, so they are averaged before, as fastai does.
     """
     seen = scale(matrix) / size / 2
     steps = [max(1, side // detail, math.ceil(side * seen)) for side in square.size]
-    if max(steps) > 1:
-        square = square.reduce((steps[0], steps[1]))
-    pixels = torch.from_numpy(np.array(square))
+    return np.array(square if max(steps) == 1 else square.reduce((steps[0], steps[1])))
+
+
+def sample(square: Image.Image, matrix: np.ndarray, size: int, detail: int, pad_mode: str) -> torch.Tensor:
+    """Look up (C, size, size) pixels, uint8, in an image through a map of coordinates."""
+    pixels = torch.from_numpy(reduced(square, matrix, size, detail))
     image = pixels.view(*pixels.shape[:2], -1).permute(2, 0, 1)[None].float()  # channels last in memory: faster
     grid = torch.from_numpy(coordinates(matrix, size))[None]
     found = F.grid_sample(image, grid, mode="bilinear", padding_mode=pad_mode, align_corners=False)
@@ -218,11 +230,13 @@ class TrainOnly(RandTransform):
         return x
 
 
-def transforms(cfg: Config, presize: int, preprocess: Preprocess) -> tuple[Transform, list[Transform]]:
+def transforms(
+    cfg: Config, presize: int, preprocess: Preprocess, on_device: bool = False
+) -> tuple[Transform, list[Transform]]:
     """The step of each item that makes it a square, and those of a batch on its device; validation has only the first.
 
-    With ``fused`` all is done to the item, by the processes that decode; with ``fastai`` the item is presized and the
-    batch augmented.
+    With ``fused`` all is done to the item, by the processes that decode, or, ``on_device``, all but the decoding to the
+    batch; with ``fastai`` the item is presized and the batch augmented.
     """
     geometry: dict[str, Any] = {
         "min_scale": cfg.augment.min_scale,
@@ -240,7 +254,8 @@ def transforms(cfg: Config, presize: int, preprocess: Preprocess) -> tuple[Trans
     erase = [RandomErasing(p=p_erase, max_count=cfg.augment.erase_count)] if p_erase else []  # after Normalize
     if cfg.augment.engine == "fused":
         light = Lighting(lighting, p) if lighting else None
-        return Fused(presize, preprocess, Geometry(**geometry), light), erase
+        looked_up = [LookUp(preprocess.size, preprocess.channels, cfg.augment.pad_mode)] if on_device else []
+        return Fused(presize, preprocess, Geometry(**geometry), light, on_device), [*looked_up, *erase]
     # Without a crop, and without anything else that moves pixels, fastai would leave the images at their size.
     size = preprocess.size
     still = [AffineCoordTfm(size=size, align_corners=True)] if geometry["min_scale"] == 1 else None

@@ -37,6 +37,11 @@ class AugmentConfig(Section):
         description="fused: crop and augmentation in one interpolation, by the processes that decode; "
         "fastai: aug_transforms on the batch, the reference",
     )
+    where: Literal["auto", "workers", "device"] = Field(
+        "auto",
+        description="engine fused: what does all of it but the decoding. workers: the processes that decode; device: "
+        "the device that trains; auto: a GPU does, else the workers",
+    )
     min_scale: Annotated[float, Field(strict=True, gt=0, le=1)] = Field(
         0.75, description="smallest random crop, as a share of the presized image's area; 1: no random crop"
     )

@@ -1,14 +1,15 @@
 """Averaged weights: an exponential moving average of the model, or the mean, which is what is validated and kept."""
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Literal
 
+import torch
 from fastai.vision.all import Callback, Learner
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from imgclf.schema import Config
-
-Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 class Ema(Callback):
@@ -26,8 +27,7 @@ class Ema(Callback):
     order = -20  # before TrainEvalCallback, which sets the mode of the model that is there
 
     def __init__(self, model: nn.Module, decay: float | Literal["mean"]) -> None:
-        average = _mean if decay == "mean" else get_ema_multi_avg_fn(decay)
-        self.averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+        self.averaged = Averaged(model, decay)
         self.averaged.requires_grad_(False)
 
     def after_batch(self) -> None:
@@ -48,10 +48,32 @@ class Ema(Callback):
         self.learn.model = self.trained
 
 
-def _mean(averaged: Tensors, new: Tensors, n: Tensor | int) -> None:
-    """Of ``n`` averaged before and one more; torch's own stumbles over BatchNorm's count of batches, an integer."""
-    for mean, value in zip(averaged, new, strict=True):
-        mean.lerp_(value, 1 / (n + 1)) if mean.is_floating_point() else mean.copy_(value)
+class Averaged(AveragedModel):
+    """torch's, of weights and buffers; its own way to go on has a GPU waited for twice a step, for the count.
+
+    And its mean stumbles over BatchNorm's count of batches, an integer: of integers the last one is kept.
+    """
+
+    def __init__(self, model: nn.Module, decay: float | Literal["mean"]) -> None:
+        super().__init__(model, use_buffers=True)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        n = int(self.n_averaged)  # which stays on the processor
+        pairs = list(zip(_numbers(self.module), _numbers(model), strict=True))
+        floats = [pair for pair in pairs if n and pair[0].is_floating_point()]
+        for mean, value in pairs:
+            if not (n and mean.is_floating_point()):
+                mean.copy_(value)
+        if floats:
+            stays = n / (n + 1) if self.decay == "mean" else self.decay
+            get_ema_multi_avg_fn(stays)(*map(list, zip(*floats, strict=True)), n)
+        self.n_averaged += 1
+
+
+def _numbers(model: nn.Module) -> Iterator[Tensor]:
+    return chain(model.parameters(), model.buffers())
 
 
 def callbacks(cfg: Config, model: nn.Module, probe: bool) -> list[Ema]:

@@ -17,7 +17,21 @@ from imgclf.training.micro import MicroBatches
 from imgclf.training.plan import Phase
 from imgclf.training.probing import FitHead
 from imgclf.training.scores import Score
+from imgclf.training.watch import SmoothLoss
 from imgclf.training.weights import Weights
+
+
+class OwnEvents(Learner):
+    """A Learner that tells a callback only of events it has something to do at.
+
+    fastai asks each one each time, by way of all that the learner and its loaders have: of eight events a step and
+    twenty callbacks that is most of what a step costs beside its arithmetic.
+    """
+
+    def _call_one(self, event_name: str) -> None:
+        for cb in self.cbs.sorted("order"):
+            if event_name == "after_fit" or hasattr(type(cb), event_name) or event_name in vars(cb):
+                cb(event_name)
 
 
 def build(
@@ -37,7 +51,7 @@ def build(
     model, notes = network.build(cfg, arch, weights, loaders.preprocess, get_c(loaders.dls), wanted)
     probe = wanted and probing.possible(model, loaders.balance.counts)
     train_bn = cfg.train.train_bn
-    learn = Learner(
+    learn = OwnEvents(
         loaders.dls,
         model,
         loss_func=loss_func(cfg, list(loaders.dls.vocab), task, loaders.balance.loss_weights),
@@ -54,6 +68,7 @@ def build(
     learn.to(hardware.device)
     learn.remove_cbs(learn.cbs.filter(lambda cb: isinstance(cb, ProgressCallback)))
     learn.logger = noop
+    learn.recorder.smooth_loss = SmoothLoss()
     learn.add_cbs([*precision.callbacks(hardware), *augment.callbacks(cfg)])
     # Not `fit_head`: a Learner takes a callback's own name away with the callback, after the fit it was added for.
     learn.probe = FitHead(hardware, loaders.balance) if probe else None

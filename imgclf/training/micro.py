@@ -113,16 +113,20 @@ def _compute(learn: Learner, parts: list[tuple[int, int]]) -> None:
         learn("after_pred")
         preds.append(learn.pred.detach() if len(parts) > 1 else learn.pred)
         if learn.training or len(parts) == 1:
-            learn.loss_grad = learn.loss_func(_among_all(learn.pred, start, len(learn.xb[0])), *learn.yb)
-            learn.loss = learn.loss_grad.clone()
+            _set_loss(learn, _among_all(learn.pred, start, len(learn.xb[0])))
         if learn.training:
             with torch.autocast(learn.pred.device.type, enabled=False):  # as after fastai's after_loss
                 learn._with_events(learn._backward, "backward", CancelBackwardException)
     if len(parts) > 1:
         learn.pred = torch.cat(preds)
-        learn.loss_grad = learn.loss_func(learn.pred, *learn.yb)
-        learn.loss = learn.loss_grad.clone()
+        _set_loss(learn, learn.pred)
     learn("after_loss")
+
+
+def _set_loss(learn: Learner, pred: Tensor) -> None:
+    """fastai's losses give a tensor of its own kind, whose every operation goes through Python: here a plain one."""
+    learn.loss_grad = learn.loss_func(pred, *learn.yb).as_subclass(Tensor)
+    learn.loss = learn.loss_grad.clone()
 
 
 def _among_all(part: Tensor, start: int, n: int) -> Tensor:

@@ -26,6 +26,10 @@ class FusedAdam(Optimizer):
     ) -> None:
         super().__init__(params, [], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
+    def zero_grad(self) -> None:
+        for parameter, *_ in self.all_params(with_grad=True):
+            parameter.grad = None  # zeros would cost a pass to write, and another to add the next gradient to
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
         groups: dict[tuple[int, bool], list[Any]] = {}
@@ -53,10 +57,12 @@ def _laid_as(parameter: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 
 def optimizer(cfg: Config, device: torch.device, probe: bool) -> Callable[..., Any]:
-    """What makes the optimizer of ``train.opt``: fused on a processor, the one device it was tried on.
+    """What makes the optimizer of ``train.opt``: fused on CUDA, where each of fastai's passes is a call of its own.
 
     Args:
-        probe: Whether training begins with the probe. Other recipes are fastai's, loss for loss.
+        probe: Whether training begins with the probe: fused on a processor too. Other recipes there are fastai's, loss
+            for loss.
     """
     name = cfg.train.opt
-    return FusedAdam if name == "adam" and probe and device.type == "cpu" else OPTIMIZERS[name]
+    fused = device.type == "cuda" or (probe and device.type == "cpu")
+    return FusedAdam if name == "adam" and fused else OPTIMIZERS[name]

@@ -11,10 +11,10 @@ from imgclf.training.devices import Hardware
 
 
 class Autocast(Callback):
-    """bf16 forward passes, in training and validation, where fastai's ``MixedPrecision``, tied to CUDA, cannot go.
+    """bf16 forward passes, in training and validation, on any device; fastai's ``MixedPrecision`` is tied to CUDA.
 
-    Weights stay fp32. Validation in fp32 would cost several times as much; the finished model is judged in fp32 anyway
-    (``imgclf.shipping.inference``).
+    Weights stay fp32, and nothing has to be scaled: that is for fp16. Validation in fp32 would cost several times as
+    much; the finished model is judged in fp32 anyway (``imgclf.shipping.inference``).
     """
 
     order = 10  # as MixedPrecision
@@ -51,6 +51,4 @@ def callbacks(hardware: Hardware) -> list[Any]:
     """The callbacks for a precision; none for fp32."""
     if hardware.precision == "fp32":
         return []
-    if hardware.device.type == "cuda":
-        return [MixedPrecision(amp_mode=hardware.precision)]
-    return [Autocast(hardware.device.type)]
+    return [MixedPrecision() if hardware.precision == "fp16" else Autocast(hardware.device.type)]

@@ -147,10 +147,13 @@ def measure(device: Any, name: str) -> Trial:
     import torch
 
     from imgclf.training import faults
+    from imgclf.training.speed import channels_last_is_faster
 
     try:
         images, side = WORK[device.type]
-        ways = {way: Steps(device, way, _last(device), images, side) for way in ("fp32", name)}
+        ways = {
+            way: Steps(device, way, channels_last_is_faster(device, way, side), images, side) for way in ("fp32", name)
+        }
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for turn in range(1 + TIMED):
             for way, steps in ways.items():
@@ -166,11 +169,6 @@ def measure(device: Any, name: str) -> Trial:
         if faults.is_out_of_memory(e):
             raise
         return Trial(0.0, 1.0, first_line(e))
-
-
-def _last(device: Any) -> bool:
-    """``train.channels_last: auto`` at the sizes of ``WORK``."""
-    return bool(device.type == "cpu")
 
 
 class Steps:

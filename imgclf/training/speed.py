@@ -45,8 +45,15 @@ def channels_last(cfg: Config, hardware: Hardware, size: int) -> bool:
     """Whether that is the memory format; ``auto``: where it was measured to be faster, see docs/training.md."""
     wanted = cfg.train.channels_last
     if wanted == "auto":
-        return hardware.device.type == "cpu" and (hardware.precision == "bf16" or size >= FP32_PIXELS)
+        return channels_last_is_faster(hardware.device, hardware.precision, size)
     return bool(wanted)
+
+
+def channels_last_is_faster(device: torch.device, precision: str, size: int) -> bool:
+    """What ``train.channels_last: auto`` is; on CUDA the format of the matrix units, which 16 bits alone have."""
+    if device.type == "cuda":
+        return precision != "fp32"
+    return device.type == "cpu" and (precision == "bf16" or size >= FP32_PIXELS)
 
 
 def be_deterministic(model: nn.Module, device: torch.device) -> None:

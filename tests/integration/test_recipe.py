@@ -62,6 +62,15 @@ def test_stopped_after_the_probe_and_resumed_it_ends_with_the_same_bits(folder, 
     assert found == expected
 
 
+def test_sizes_that_grow_are_for_the_epochs_after_the_probe(folder):
+    _, run = train(folder, "sizes", "-e", "2", "--set", "augment.sizes=[24, 32]")
+    assert [(row["phase"], row["size"]) for row in history(run)] == [
+        ("probe", ""),
+        ("unfrozen", "24"),
+        ("unfrozen", "32"),
+    ]
+
+
 def test_a_run_that_gets_worse_keeps_the_probe(folder):
     result, run = train(folder, "wild", "-e", "1", "--lr", "0.03")
     probe, unfrozen = history(run)
