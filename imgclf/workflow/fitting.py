@@ -139,7 +139,7 @@ def _changed(s: Session, run: Run) -> list[str]:
 def write_history(run: Run, rows: list[dict[str, Any]]) -> None:
     """``history.csv``: a row per epoch over all phases; what a phase has not, such as a size, is empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(max(rows, key=len)), lineterminator="\n")
+    writer = csv.DictWriter(text, max(map(list, rows), key=len), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     runs.write_text(run.file(runs.HISTORY), text.getvalue())
