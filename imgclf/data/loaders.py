@@ -30,6 +30,7 @@ from imgclf.data.placed import PlacedLoader
 from imgclf.data.presize import Fused, OpenImage, TrainOnly, transforms
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
+from imgclf.data.steps import Direct
 from imgclf.data.unsampled import LookUp
 from imgclf.errors import ConfigError, DataError
 from imgclf.schema import Config
@@ -62,7 +63,7 @@ class Loaders:
     warning: str = ""
 
 
-class SamplePath(Transform):
+class SamplePath(Direct, Transform):
     """``get_x``: a sample's path.
 
     A Transform itself: fastai would make one of any other callable with a function inside that no spawned worker can
@@ -73,18 +74,18 @@ class SamplePath(Transform):
         super().__init__()
         self.root = root
 
-    def encodes(self, sample: Sample) -> Path:
+    def make(self, sample: Sample) -> Path:
         return self.root / sample.path
 
 
-class KnownLabels(Transform):
+class KnownLabels(Direct, Transform):
     """``get_y``: a sample's label; in multi-label data those of its labels that are classes."""
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__()
         self.multi_label, self.known = dataset.multi_label, frozenset(dataset.classes)
 
-    def encodes(self, sample: Sample) -> Any:
+    def make(self, sample: Sample) -> Any:
         return [name for name in sample.labels if name in self.known] if self.multi_label else sample.label
 
 
@@ -227,11 +228,14 @@ def build(
         device=device,
         pin_memory=device.type == "cuda",
     )
+    for loader in dls.loaders:
+        no_idle_workers(loader, workers)
     balanced = balance.resolve(cfg, dataset.train, dataset.classes, dataset.multi_label)
     dls.train.weights = balanced.sample_weights(dataset.train)
     opener = image_opener(dls)
     cached = image_cache.resolve(cfg, dataset, checks, opener.forms, workers, batch)
     opener.cache = cached.cache
+    dls.workers = workers
     dls.path = dataset.root  # where fastai would write; nothing of ours lets it
     notes = [why, balanced.note, *(text for text in (note, room, cached.note) if text)]
     return Loaders(dls, preprocess, batch_size, workers, balanced, notes, cached.warning)
@@ -293,7 +297,13 @@ def unaugmented(dls: DataLoaders, numbers: Sequence[int] | None = None) -> Place
     """The training images in their order, or those of these numbers, each once, prepared as validation images are."""
     items = list(dls.train.items)
     made: PlacedLoader = dls.test_dl(items if numbers is None else [items[i] for i in numbers], with_labels=True)
+    no_idle_workers(made, dls.workers)
     return made
+
+
+def no_idle_workers(loader: PlacedLoader, workers: int) -> None:
+    """Let a loader start as many processes as are wanted, but no more than it has batches: each takes a while."""
+    loader.fake_l.num_workers = min(workers, len(loader))
 
 
 def train_at(dls: DataLoaders, size: int) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from fastai.vision.all import TfmdDL, set_seed, to_detach
+from torch.utils.data import get_worker_info
 
 from imgclf import ranks
 from imgclf.data import workers
 from imgclf.data.unsampled import same_length
 from imgclf.randomness import mix
+
+BEING_READ = 2  # batches at a time: of the step that is computed, and of the one before while its loss is looked at
 
 
 class PlacedLoader(TfmdDL):
@@ -92,7 +95,11 @@ class PlacedLoader(TfmdDL):
         item = s if s is None else s % self.n
         if self.seed is None:
             return super().do_item(item)
-        with seeded(mix(self.seed, "item", s)):
+        seed = mix(self.seed, "item", s)
+        if get_worker_info():  # a process in which nothing else is drawn
+            draw_from(seed)
+            return super().do_item(item)
+        with seeded(seed):
             return super().do_item(item)
 
     def __iter__(self) -> Iterator[Any]:
@@ -125,15 +132,19 @@ def beside(batches: Iterator[Any], device: torch.device | None) -> Iterator[Any]
         return
     trains, own = torch.cuda.current_stream(device), torch.cuda.Stream(device)
     own.wait_stream(trains)  # what the transforms hold was brought there
+    # Batches that may still be read: a stream gives the memory of what it made away as soon as nobody holds it. (Not
+    # `record_stream`: a worker process that frees a copy of such a tensor dies of it.)
+    read: deque[tuple[Any, torch.cuda.Event]] = deque()
     while True:
+        if len(read) == BEING_READ:
+            own.wait_event(read.popleft()[1])
         with torch.cuda.stream(own):
             made = next(batches, None)
         if made is None:
             return
         trains.wait_stream(own)
-        for part in made:
-            part.record_stream(trains)  # or its memory would be given away while it is read
         yield made
+        read.append((made, trains.record_event()))
 
 
 def seed_everything(seed: int) -> None:
@@ -142,9 +153,7 @@ def seed_everything(seed: int) -> None:
     if torch.accelerator.is_available():
         set_seed(seed)
         return
-    random.seed(seed)
-    np.random.seed(seed % (2**32 - 1))
-    torch.default_generator.manual_seed(seed)
+    draw_from(seed)
 
 
 class WorkerSeeds(torch.Generator):
@@ -184,10 +193,15 @@ def share(idxs: list[int], bs: int, rank: int, world: int, drop_last: bool) -> l
 def seeded(seed: int) -> Iterator[None]:
     """Seed Python, NumPy and torch (CPU) inside the block; the states from before return after it."""
     with same_randomness_after():
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.default_generator.manual_seed(seed)
+        draw_from(seed)
         yield
+
+
+def draw_from(seed: int) -> None:
+    """Let Python, NumPy and torch (CPU) draw from this seed."""
+    random.seed(seed)
+    np.random.seed(seed % (2**32 - 1))
+    torch.default_generator.manual_seed(seed)
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from imgclf.data.forms import Detail, Fitted
 from imgclf.data.geometry import Geometry, Lighting, scale
 from imgclf.data.image_cache import ImageCache
 from imgclf.data.images import Preprocess, resize, squared
+from imgclf.data.steps import Direct
 from imgclf.data.unsampled import LookUp
 from imgclf.errors import first_line
 from imgclf.schema import Config
@@ -48,7 +49,7 @@ class ImageLost(Exception):
     """
 
 
-class OpenImage(RandTransform):
+class OpenImage(Direct, Transform):
     """A path to an upright RGB ``PILImage``, decoded no finer than what follows needs; from the cache, if it is there.
 
     With a cache a validation image comes at its final size, which the step that follows leaves as it is.
@@ -68,10 +69,10 @@ class OpenImage(RandTransform):
         whole = math.ceil(self.step.detail / record.crop_pct)
         return Detail(whole, isinstance(self.step, Fused), record.grey_range), Fitted.of(record)
 
-    def before_call(self, b: Any, split_idx: int | None) -> None:
-        self.do, self.form = True, self.forms[1 if split_idx else 0]
+    def begin(self, split_idx: int | None) -> None:
+        self.form = self.forms[1 if split_idx else 0]
 
-    def encodes(self, path: Path) -> PILImage:
+    def make(self, path: Path) -> PILImage:
         try:
             return PILImage(self._read(path))
         except (OSError, ValueError, SyntaxError) as e:
@@ -84,7 +85,7 @@ class OpenImage(RandTransform):
         return self.preprocess.open(path, self.preprocess.decode_pixels) if whole else self.form.make(path)
 
 
-class Presize(RandTransform):
+class Presize(Direct, Transform):
     """The item step: training images to ``presize`` from a random place, others as the model will see them for ever."""
 
     split_idx, order = None, 1
@@ -98,17 +99,17 @@ class Presize(RandTransform):
         """The side of the square that training images are decoded for, at least; pixels."""
         return self.presize
 
-    def before_call(self, b: Any, split_idx: int | None) -> None:
-        self.do, self.training = True, not split_idx
+    def begin(self, split_idx: int | None) -> None:
+        self.training = not split_idx
         self.at = (random.random(), random.random()) if self.training else (0.5, 0.5)
 
-    def encodes(self, x: Image.Image) -> PILImage:
+    def make(self, x: Image.Image) -> PILImage:
         p = self.preprocess
         whole = resize(x, self.presize, p.resize, self.at, p.crop_pct) if self.training else p.fit(x)
         return _in_channels(whole, p)
 
 
-class Fused(RandTransform):
+class Fused(Direct, Transform):
     """The item step of ``engine: fused``: crop, flip, rotation, zoom, warp and lighting in one sampling of the image.
 
     Training images become uint8 (C, size, size), looked up straight in the decoded image, which has no more than
@@ -136,8 +137,8 @@ class Fused(RandTransform):
         most = PIXELS_IN_ONE * self.size * self.geometry.max_zoom / math.sqrt(self.geometry.min_scale)
         return min(self.presize, math.ceil(most))
 
-    def before_call(self, b: Any, split_idx: int | None) -> None:
-        self.do, self.training = True, not split_idx
+    def begin(self, split_idx: int | None) -> None:
+        self.training = not split_idx
         if self.training:
             self.at = (random.random(), random.random())
             self.matrix = self.geometry.draw()
@@ -147,7 +148,7 @@ class Fused(RandTransform):
         """From now on bring training images to ``size`` pixels."""
         self.size = size
 
-    def encodes(self, x: Image.Image) -> Any:
+    def make(self, x: Image.Image) -> Any:
         p = self.preprocess
         if not self.training:
             return _in_channels(p.fit(x), p)

@@ -65,42 +65,38 @@ class LookUp(Transform):
 
 def look_up(rows: Tensor, size: int, channels: int, pad_mode: str) -> Tensor:
     """(B, C, size, size) uint8, channels last in memory, of rows (B, L)."""
-    sides, matrix, table, pixels = _read(rows)
-    x, y = _coordinates(matrix, size)
-    height, width = (sides[:, i].view(-1, 1, 1).float() for i in (0, 1))
-    x, y = (_inside(((c + 1) * side - 1) / 2, side, pad_mode) for c, side in ((x, width), (y, height)))
-    left, top = x.floor(), y.floor()
-    found = torch.zeros((*x.shape, channels), device=rows.device)
-    for across in (0, 1):
-        for down in (0, 1):
-            at_x, at_y = left + across, top + down
-            share = (1 - (x - at_x).abs()) * (1 - (y - at_y).abs())
-            if pad_mode == "zeros":
-                share = share * ((at_x >= 0) & (at_x < width) & (at_y >= 0) & (at_y < height))
-            # Outside only where nothing counts; there, whatever is inside.
-            at_x, at_y = at_x.clamp(0).minimum(width - 1), at_y.clamp(0).minimum(height - 1)
-            place = (at_y.long() * width.long() + at_x.long()) * channels
-            all_channels = place[..., None] + torch.arange(channels, device=rows.device)
-            values = pixels.gather(1, all_channels.flatten(1)).view(found.shape)
-            found += share[..., None] * values
-    looked_up = found.round_().clamp_(0, 255).long().flatten(1)
-    return table.gather(1, looked_up).view(found.shape).permute(0, 3, 1, 2)
+    heights_widths, matrix, table, pixels = _read(rows)
+    sides = heights_widths.float().flip(1)[..., None]  # (B, 2, 1): what belongs to x comes first
+    at = _inside(_coordinates(matrix, size) * (sides / 2) + (sides - 1) / 2, sides, pad_mode)
+    low = at.floor()
+    corners = torch.stack([low, low + 1], 2)  # (B, 2, 2, N): of x and y, the pixels before and after
+    shares = 1 - (corners - at[:, :, None]).abs()
+    last = sides[:, :, None] - 1
+    if pad_mode == "zeros":
+        shares = shares * ((corners >= 0) & (corners <= last))
+    corners = corners.clamp(0).minimum(last)  # outside only where nothing counts; there, whatever is inside
+    (x, y), (share_x, share_y) = corners.unbind(1), shares.unbind(1)
+    place = (y[:, :, None] * sides[:, :1, None] + x[:, None]) * channels  # (B, 2, 2, N), whole numbers below 2**24
+    all_channels = place.long()[..., None] + torch.arange(channels, device=rows.device)
+    values = pixels.gather(1, all_channels.flatten(1)).view(all_channels.shape)
+    found = (values * (share_y[:, :, None] * share_x[:, None])[..., None]).sum((1, 2))
+    looked_up = table.gather(1, found.round_().clamp_(0, 255).long().flatten(1))
+    return looked_up.view(len(rows), size, size, channels).permute(0, 3, 1, 2)
 
 
 def _read(rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sides (B, 2), maps (B, 3, 3), tables (B, 256) and pixels (B, L - HEAD)."""
+    """Heights and widths (B, 2), maps (B, 3, 3), tables (B, 256) and pixels (B, L - HEAD)."""
     sides, matrix, table, pixels = rows.split((SIDES, MAP, TABLE, rows.shape[1] - HEAD), 1)
     numbers = matrix.contiguous().view(torch.float32)
     return sides.contiguous().view(torch.int32), numbers.view(-1, 3, 3), table, pixels
 
 
-def _coordinates(matrix: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """(B, size, size) twice, from left to right and from top to bottom: ``presize.coordinates`` for a batch."""
+def _coordinates(matrix: Tensor, size: int) -> Tensor:
+    """(B, 2, N) of x and y for N = size * size pixels, row by row: ``presize.coordinates`` for a batch."""
     u = (2 * torch.arange(size, device=matrix.device, dtype=torch.float32) + 1) / size - 1
-    x, y, z = (
-        m[:, 0, None, None] * u + (m[:, 1, None, None] * u[:, None] + m[:, 2, None, None]) for m in matrix.unbind(1)
-    )
-    return x / z, y / z
+    across, down = u.repeat(size), u.repeat_interleave(size)
+    found = matrix[:, :, :1] * across + (matrix[:, :, 1:2] * down + matrix[:, :, 2:])
+    return found[:, :2] / found[:, 2:]
 
 
 def _inside(at: Tensor, side: Tensor, pad_mode: str) -> Tensor:
@@ -108,7 +104,6 @@ def _inside(at: Tensor, side: Tensor, pad_mode: str) -> Tensor:
     if pad_mode == "zeros":
         return at
     if pad_mode == "reflection":
-        away = (at + 0.5).abs()
-        turns, rest = (away / side).floor(), away.fmod(side)
-        at = torch.where(turns % 2 == 0, rest, side - rest) - 0.5
+        away = (at + 0.5).abs() % (2 * side)
+        at = away.minimum(2 * side - away) - 0.5
     return at.clamp(0).minimum(side - 1)

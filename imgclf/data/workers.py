@@ -8,6 +8,7 @@ Linux; elsewhere they notice within seconds, as torch has it).
 """
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -28,7 +29,7 @@ class Worker(multiprocessing.Process):
     """
 
     def start(self) -> None:
-        with _blocked():
+        with _blocked(), _unswept():
             super().start()
 
     @staticmethod
@@ -69,6 +70,16 @@ def settle() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         os._exit(1)  # it died before the lines above
+
+
+@contextlib.contextmanager
+def _unswept() -> Iterator[None]:
+    """A process started within the block never frees what it inherits: a tensor on a GPU could only end it."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from types import MethodType
 
 import torch
 from fastai.vision.all import Callback, CancelBackwardException, CancelStepException, Learner, num_distrib
-from torch import Tensor
+from torch import Tensor, nn
 
 from imgclf.errors import ConfigError, RunError
 from imgclf.training import faults
@@ -147,7 +147,12 @@ def _before(learn: Learner) -> tuple[list[Tensor], list[Tensor]]:
         return [], []
     device = next(learn.model.parameters()).device
     states = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-    return [b.clone() for b in learn.model.buffers()], states
+    return [b.clone() for b in _statistics(learn.model)], states
+
+
+def _statistics(model: nn.Module) -> list[Tensor]:
+    """The buffers that a forward pass in training changes: not those of a BatchNorm that keeps its statistics."""
+    return [b for module in model.modules() if module.training for b in module.buffers(recurse=False)]
 
 
 def _again(learn: Learner, before: tuple[list[Tensor], list[Tensor]]) -> None:
@@ -155,7 +160,7 @@ def _again(learn: Learner, before: tuple[list[Tensor], list[Tensor]]) -> None:
     learn.pred = learn.loss_grad = learn.loss = None
     buffers, states = before
     if learn.training:
-        for buffer, value in zip(learn.model.buffers(), buffers, strict=True):
+        for buffer, value in zip(_statistics(learn.model), buffers, strict=True):
             buffer.copy_(value)
         learn.model.zero_grad(set_to_none=True)
         torch.set_rng_state(states[0])

@@ -32,7 +32,7 @@ class FusedAdam(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        groups: dict[tuple[int, bool], list[Any]] = {}
+        groups: dict[tuple[float, ...], list[Any]] = {}
         for parameter, _, state, hyper in self.all_params(with_grad=True):
             if "step" not in state:
                 state |= {"step": torch.zeros((), device=parameter.device)}
@@ -40,14 +40,15 @@ class FusedAdam(Optimizer):
             # The kernel goes through all of them in the order in which they lie in memory.
             state |= {name: _laid_as(parameter, state[name]) for name in MOMENTS}
             parameter.grad = _laid_as(parameter, parameter.grad)
-            groups.setdefault((id(hyper), state.get("do_wd", True)), []).append((parameter, state, hyper))
-        for (_, decays), members in groups.items():
-            parameters, states, (hyper, *_) = zip(*members, strict=True)
+            decay = hyper["wd"] if state.get("do_wd", True) else 0.0
+            alike = hyper["lr"], hyper["mom"], hyper["sqr_mom"], hyper["eps"], decay
+            groups.setdefault(alike, []).append((parameter, state))
+        for (lr, mom, sqr_mom, eps, decay), members in groups.items():
+            parameters, states = zip(*members, strict=True)
             means, squares, steps = ([s[name] for s in states] for name in (*MOMENTS, "step"))
             adamw(
                 list(parameters), [p.grad for p in parameters], means, squares, [], steps, fused=True,
-                lr=hyper["lr"], beta1=hyper["mom"], beta2=hyper["sqr_mom"], eps=hyper["eps"],
-                weight_decay=hyper["wd"] if decays else 0.0, amsgrad=False, maximize=False,
+                lr=lr, beta1=mom, beta2=sqr_mom, eps=eps, weight_decay=decay, amsgrad=False, maximize=False,
             )  # fmt: skip
 
 

@@ -333,9 +333,8 @@ def test_unreadable_files_stay_errors(build, dataset):
     opener = loaders.image_opener(made.dls)
     path = dataset.root / dataset.train[0].path
     path.write_bytes(b"no image")
-    opener.before_call(None, 0)
     with pytest.raises(ImageLost, match=f"{path}: cannot identify"):
-        opener.encodes(path)
+        opener(path, split_idx=0)
 
 
 def test_what_is_averaged_first_looks_the_same(tmp_path, pictures):

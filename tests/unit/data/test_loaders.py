@@ -145,22 +145,31 @@ def test_reseeding_gives_the_same_order_whatever_happened_before(dataset, build)
 
 
 @pytest.mark.parametrize(
-    ("workers", "size", "cores", "expected"),
+    ("workers", "size", "cores", "device", "expected"),
     [
-        ("auto", 32, 8, 0),
-        ("auto", 64, 8, 0),
-        ("auto", 65, 4, 4),
-        ("auto", 224, 2, 2),
-        ("auto", 224, 99, 8),
-        (3, 32, 1, 3),
+        ("auto", 32, 8, "cpu", 0),
+        ("auto", 64, 8, "cuda", 0),
+        ("auto", 65, 4, "cpu", 4),
+        ("auto", 224, 2, "cuda", 2),
+        ("auto", 224, 99, "cpu", 8),
+        ("auto", 224, 99, "cuda", 16),
+        (3, 32, 1, "cpu", 3),
     ],
 )
-def test_workers_are_one_a_core_up_to_eight_and_none_for_tiny_images(
-    make_config, monkeypatch, workers, size, cores, expected
+def test_workers_are_one_a_core_up_to_a_number_and_none_for_tiny_images(
+    make_config, monkeypatch, workers, size, cores, device, expected
 ):
     monkeypatch.setattr(loaders, "cores", lambda: cores)
+    monkeypatch.setattr(loaders.shared_memory, "free", lambda: None)
     cfg = make_config("/data", **{"data.workers": workers})
-    assert loaders._workers(cfg, Preprocess(size), batch=1) == (expected, "")
+    assert loaders._workers(cfg, Preprocess(size), 1, torch.device(device)) == (expected, "")
+
+
+def test_no_worker_is_started_that_would_have_no_batch(dataset, build):
+    made = build(dataset(40, 3), **{"data.workers": 4, "data.batch_size": 8})
+    assert [dl.fake_l.num_workers for dl in made.dls.loaders] == [4, 1]
+    assert loaders.unaugmented(made.dls).fake_l.num_workers == 2  # 40 images in batches of 32
+    assert loaders.unaugmented(made.dls, [1, 2]).fake_l.num_workers == 1
 
 
 def test_nothing_is_written_into_the_data_folder(dataset, build):

@@ -22,13 +22,13 @@ def test_no_more_workers_than_there_is_room_for(room, workers, monkeypatch):
 def test_what_the_user_asked_for_stays_and_is_warned_about(make_config, monkeypatch):
     monkeypatch.setattr(shared_memory, "free", lambda: 64 * MB)
     monkeypatch.setattr(loaders, "cores", lambda: 4)
-    found, note = loaders._workers(make_config(**{"data.workers": 4}), Preprocess(224), 40 * MB)
+    found, note = loaders._workers(make_config(**{"data.workers": 4}), Preprocess(224), 40 * MB, loaders.CPU)
     assert found == 4
     assert "data.workers: 4 may need 360 MB of shared memory" in note
-    found, note = loaders._workers(make_config(), Preprocess(224), 40 * MB)
+    found, note = loaders._workers(make_config(), Preprocess(224), 40 * MB, loaders.CPU)
     assert found == 0
     assert "0 workers instead of 4" in note
-    assert loaders._workers(make_config(), Preprocess(32), 40 * MB) == (0, "")
+    assert loaders._workers(make_config(), Preprocess(32), 40 * MB, loaders.CPU) == (0, "")
 
 
 def test_where_there_is_no_such_folder(monkeypatch):
