@@ -8,8 +8,9 @@
 takes. `bare` repeats one batch that is there in a plain PyTorch loop with the same network, precision, memory format
 and fused Adam; `in memory` is imgclf's loop over such batches; `imgclf` reads the files; `cached` keeps the decoded
 images in memory (`data.cache: ram`), `workers` has the workers augment (`augment.where`). `fastai` is what the book
-writes, over a quarter of the images. Images a second of the training part of an epoch, from the start of the workers
-until the card is done.
+writes, over a quarter of the images. `searching`: with
+`torch.backends.cudnn.benchmark`, as fastai always has it. Images a second of the training part of an epoch, from the
+start of the workers until the card is done.
 
 `peak`: a product of matrices in bf16, and a training step of the bare loop as a share of its rate: the floating-point
 operations of convolutions and linear layers, forward and, twice as many, backward.
@@ -36,8 +37,12 @@ SHARE = 4  # plain fastai reads so many times fewer images
 LR = 1e-4
 
 
-def session(folder: Path, arch: str, **more: Any) -> Any:
-    """imgclf's learner on a folder, ready to train all layers."""
+def session(folder: Path, arch: str, data: Any = None, **more: Any) -> Any:
+    """imgclf's learner on a folder, ready to train all layers.
+
+    Args:
+        data: What another session has found out about the folder.
+    """
     from imgclf.config import load_config
     from imgclf.console import Terminal
     from imgclf.workflow import session
@@ -47,7 +52,7 @@ def session(folder: Path, arch: str, **more: Any) -> Any:
         "model.arch": arch, "model.pretrained": False, "train.epochs": 1, "train.device": "cuda", "train.lr": LR,
         **more,
     }  # fmt: skip
-    return session.start(load_config(None, **settings), Terminal(quiet=True))
+    return session.start(load_config(None, **settings), Terminal(quiet=True), data)
 
 
 def timed(learn: Any, fit: Callable[[list[Any]], object]) -> Figures:
@@ -137,6 +142,17 @@ def bare(step: Callable[[], None], n: int, batch: int = BATCH) -> Figures:
     return {"images_per_second": n * batch / seconds, "seconds": seconds}
 
 
+def searching(way: Callable[[], Figures]) -> Figures:
+    """With cuDNN looking for its quickest kernels, as fastai has it and imgclf in long runs."""
+    from imgclf.training import speed
+
+    speed.search_kernels(True)
+    try:
+        return way()
+    finally:
+        speed.search_kernels(False)
+
+
 def of_fastai(folder: Path, arch: str) -> Any:
     """What the book writes."""
     from fastai.vision.all import ImageDataLoaders, Resize, aug_transforms, error_rate, vision_learner
@@ -153,29 +169,36 @@ def of_fastai(folder: Path, arch: str) -> Any:
 
 
 def feed(options: Any, folder: Path) -> dict[str, Any]:
+    import torch
+
     n = options.images // BATCH
     photos = benching.photos(folder / "photos", {"train": options.images, "val": VALID}, options.photos)
     few = benching.photos(folder / "few", {"train": options.images // SHARE, "val": VALID}, options.photos)
     more = {"train.compile": options.compile, "train.schedule": "one_cycle"}
     plain = session(photos, options.arch, **more)
-    memory = session(photos, options.arch, **more)
+    memory = session(photos, options.arch, plain.data, **more)
     memory.learn.dls.loaders[0] = Repeated(memory.learn.dls.train, n)
-    others = {
-        "cached": session(photos, options.arch, **more, **{"data.cache": "ram", "data.cache_gb": 40}),
-        "workers": session(photos, options.arch, **more, **{"augment.where": "workers"}),
+    settings: dict[str, dict[str, Any]] = {
+        "cached": {"data.cache": "ram", "data.cache_gb": 40},
+        "workers": {"augment.where": "workers"},
     }
-    x, y = memory.learn.dls.train.batch
+    others = {
+        name: session(photos, options.arch, plain.data, **more, **settings[name])
+        for name in options.ways if name in settings
+    }  # fmt: skip
+    x, y = (part.as_subclass(torch.Tensor) for part in memory.learn.dls.train.batch)
     print(f"{plain.loaders.workers} workers, {plain.hardware.precision} ({plain.hardware.reason})", flush=True)
-    step = bare_step(session(photos, options.arch).learn.model, x, y)
+    step = bare_step(session(photos, options.arch, plain.data).learn.model, x, y)
     theirs = of_fastai(few, options.arch)
     ways: dict[str, Callable[[], Figures]] = {
         "bare": lambda: bare(step, n),
+        "bare, searching": lambda: searching(lambda: bare(step, n)),
         "in memory": lambda: epoch_of_imgclf(memory),
         "imgclf": lambda: epoch_of_imgclf(plain),
-        **{name: lambda s=s: epoch_of_imgclf(s) for name, s in others.items() if name in options.ways},  # type: ignore[misc]
+        **{name: lambda s=s: epoch_of_imgclf(s) for name, s in others.items()},  # type: ignore[misc]
     }
     if "fastai" in options.ways:
-        ways["fastai"] = lambda: timed(theirs, lambda cbs: theirs.fit(1, LR, cbs=cbs))
+        ways["fastai"] = lambda: searching(lambda: timed(theirs, lambda cbs: theirs.fit(1, LR, cbs=cbs)))
     rounds = benching.turns(ways, options.repeats, "images_per_second")
     benching.table(rounds, "images_per_second")
     goals = []

@@ -164,16 +164,20 @@ def photos(folder: Path, counts: Mapping[str, int], source: Path | None, size: t
     """
     for number, (part, n) in enumerate(counts.items()):
         names = sorted(p.name for p in (source / part).iterdir() if p.is_dir()) if source else ["a", "b"]
+        known = {name: _photos_in(source / part / name) for name in names} if source else {}
         for i in range(n):
             name = names[i % len(names)]
             target = folder / part / name / f"{i:05d}.jpg"
             target.parent.mkdir(parents=True, exist_ok=True)
             if source:
-                known = sorted(p for p in (source / part / name).iterdir() if p.suffix.lower() in SUFFIXES)
-                target.write_bytes(known[i // len(names) % len(known)].read_bytes())
+                target.write_bytes(known[name][i // len(names) % len(known[name])].read_bytes())
             else:
                 picture(100_000 * number + i, size, GRAIN).save(target, quality=90)
     return folder
+
+
+def _photos_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
 
 
 def run(command: list[Any], env: Mapping[str, str] | None = None, timeout: float | None = None) -> Figures:

@@ -73,7 +73,7 @@ def test_a_run_ends_with_a_model_that_answers_alike_everywhere(folder, precision
     ids=lambda more: " ".join(word for word in more if word != "--set"),
 )
 def test_whatever_is_asked_for(folder, more):
-    train(folder, "-".join(filter(str.isalnum, "".join(more)))[:60], *more)
+    train(folder, f"run-{abs(hash(more))}", *more)
 
 
 def test_several_labels(tmp_path):
