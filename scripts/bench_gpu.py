@@ -8,9 +8,8 @@
 takes. `bare` repeats one batch that is there in a plain PyTorch loop with the same network, precision, memory format
 and fused Adam; `in memory` is imgclf's loop over such batches; `imgclf` reads the files; `cached` keeps the decoded
 images in memory (`data.cache: ram`), `workers` has the workers augment (`augment.where`). `fastai` is what the book
-writes, over a quarter of the images. `searching`: with
-`torch.backends.cudnn.benchmark`, as fastai always has it. Images a second of the training part of an epoch, from the
-start of the workers until the card is done.
+writes, over a quarter of the images. Images a second of the training part of an epoch, from the start of the workers
+until the card is done.
 
 `peak`: a product of matrices in bf16, and a training step of the bare loop as a share of its rate: the floating-point
 operations of convolutions and linear layers, forward and, twice as many, backward.
@@ -18,6 +17,7 @@ operations of convolutions and linear layers, forward and, twice as many, backwa
 `decode`: nvJPEG, through torchvision, beside Pillow in one process.
 """
 
+import gc
 import itertools
 import sys
 import tempfile
@@ -142,15 +142,14 @@ def bare(step: Callable[[], None], n: int, batch: int = BATCH) -> Figures:
     return {"images_per_second": n * batch / seconds, "seconds": seconds}
 
 
-def searching(way: Callable[[], Figures]) -> Figures:
-    """With cuDNN looking for its quickest kernels, as fastai has it and imgclf in long runs."""
-    from imgclf.training import speed
-
-    speed.search_kernels(True)
+def forking(way: Callable[[], Figures]) -> Figures:
+    """With processes of fastai's own, which must not free what the other ways have on the card: they would die of it."""
+    gc.collect()
+    gc.freeze()
     try:
         return way()
     finally:
-        speed.search_kernels(False)
+        gc.unfreeze()
 
 
 def of_fastai(folder: Path, arch: str) -> Any:
@@ -192,13 +191,12 @@ def feed(options: Any, folder: Path) -> dict[str, Any]:
     theirs = of_fastai(few, options.arch)
     ways: dict[str, Callable[[], Figures]] = {
         "bare": lambda: bare(step, n),
-        "bare, searching": lambda: searching(lambda: bare(step, n)),
         "in memory": lambda: epoch_of_imgclf(memory),
         "imgclf": lambda: epoch_of_imgclf(plain),
         **{name: lambda s=s: epoch_of_imgclf(s) for name, s in others.items()},  # type: ignore[misc]
     }
     if "fastai" in options.ways:
-        ways["fastai"] = lambda: searching(lambda: timed(theirs, lambda cbs: theirs.fit(1, LR, cbs=cbs)))
+        ways["fastai"] = lambda: forking(lambda: timed(theirs, lambda cbs: theirs.fit(1, LR, cbs=cbs)))
     rounds = benching.turns(ways, options.repeats, "images_per_second")
     benching.table(rounds, "images_per_second")
     goals = []

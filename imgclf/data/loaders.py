@@ -32,7 +32,6 @@ from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
 from imgclf.data.steps import Direct
 from imgclf.data.unsampled import LookUp
-from imgclf.data.workers import Team
 from imgclf.errors import ConfigError, DataError
 from imgclf.schema import Config
 
@@ -231,8 +230,6 @@ def build(
     )
     for loader in dls.loaders:
         no_idle_workers(loader, workers)
-        if workers and device.type == "cuda":
-            loader.team = Team(loader.fake_l, loader.n)
     balanced = balance.resolve(cfg, dataset.train, dataset.classes, dataset.multi_label)
     dls.train.weights = balanced.sample_weights(dataset.train)
     opener = image_opener(dls)

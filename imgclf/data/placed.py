@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fastai.vision.all import TfmdDL, set_seed, to_detach, to_device
+from fastai.vision.all import TfmdDL, set_seed, to_detach
 from torch.utils.data import get_worker_info
 
 from imgclf import ranks
@@ -39,8 +39,6 @@ class PlacedLoader(TfmdDL):
     weights: Sequence[float] | None = None
     # Which items the batch handed out last is made of, in its order.
     numbers: Sequence[int] = ()
-    # Processes that stay; None: each pass starts its own.
-    team: workers.Team | None = None
     _order: Sequence[int] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -118,27 +116,9 @@ class PlacedLoader(TfmdDL):
 
     def _numbered(self) -> Iterator[Any]:
         size = int(self.bs or 1)
-        made_by = super().__iter__() if self.team is None or not self.fake_l.num_workers else self._by(self.team)
-        for i, made in enumerate(beside(made_by, self.device)):
+        for i, made in enumerate(beside(super().__iter__(), self.device)):
             self.numbers = self._order[i * size : (i + 1) * size]
             yield made
-
-    def _by(self, team: workers.Team) -> Iterator[Any]:
-        """fastai's ``DataLoader.__iter__``, but for who makes the batches."""
-        self.randomize()
-        self.before_iter()
-        order, size = self.get_idxs(), next((tfm.size for tfm in self.after_item.fs if hasattr(tfm, "resize")), 0)
-        self._DataLoader__idxs = order  # fastai's name for it within the class
-        for made in team.begin(order, self.seed or 0, size):
-            yield self.after_batch(to_device(tuple(made) if isinstance(made, list) else made, self.device))
-        self.after_iter()
-
-    def take_up(self, order: Sequence[int], seed: int, size: int) -> None:
-        """In a process that has stayed: go on with another pass."""
-        self._DataLoader__idxs, self.seed = list(order), seed or None
-        for tfm in self.after_item.fs:
-            if hasattr(tfm, "resize"):
-                tfm.resize(size)
 
 
 def beside(batches: Iterator[Any], device: torch.device | None) -> Iterator[Any]:

@@ -12,13 +12,11 @@ import gc
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import torch
-from fastai.data.load import _FakeLoader, _MultiProcessingDataLoaderIter
+from fastai.data.load import _FakeLoader
 from torch import multiprocessing as torch_multiprocessing
-from torch.utils.data import get_worker_info
 
 DEAF_TO = (signal.SIGINT, signal.SIGTERM)
 
@@ -60,50 +58,6 @@ class TendedLoader(_FakeLoader):
     @property
     def multiprocessing_context(self) -> Context | None:
         return Context() if self.num_workers > 0 else None
-
-    def __iter__(self) -> Iterator[Any]:
-        if get_worker_info() and self.d.team:
-            self.d.team.instruct(self.d)
-        made: Iterator[Any] = super().__iter__()
-        return made
-
-
-class Team:
-    """The processes of one loader, if they are to stay from pass to pass.
-
-    With CUDA in use a process takes some hundredths of a second to start, and sixteen of them longer than an epoch of a
-    small data set. What they have to know of a pass they find in memory that they share with the training process.
-
-    Args:
-        most: Items of a pass; for a longer one processes of its own are started.
-    """
-
-    def __init__(self, loader: TendedLoader, most: int) -> None:
-        self.loader, loader.persistent_workers = loader, True
-        self.order = torch.zeros(most, dtype=torch.int64).share_memory_()
-        self.head = torch.zeros(3, dtype=torch.int64).share_memory_()  # how many items, seed, size of the images
-        self.iterator: Any = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "iterator": None}  # a spawned process has no use for it
-
-    def begin(self, order: Sequence[int], seed: int, size: int) -> Any:
-        """The batches of a pass over the items in ``order``, from ``seed`` and, in training, at ``size`` pixels."""
-        n = len(order) if len(order) <= len(self.order) else 0
-        self.order[:n] = torch.tensor(order[:n], dtype=torch.int64)
-        self.head.copy_(torch.tensor([n, seed, size]))
-        if n and self.iterator is not None:
-            self.iterator._reset(self.loader)  # as torch does where workers persist
-            return self.iterator
-        started = _MultiProcessingDataLoaderIter(self.loader)
-        self.iterator = started if n else self.iterator
-        return started
-
-    def instruct(self, loader: Any) -> None:
-        """In a worker: let its copy of the loader know of the pass; nothing for one that has just inherited all."""
-        n, seed, size = self.head.tolist()
-        if n:
-            loader.take_up(self.order[:n].tolist(), seed, size)
 
 
 def settle() -> None:

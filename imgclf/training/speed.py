@@ -13,8 +13,6 @@ from imgclf.networks import folding
 from imgclf.schema import Config
 from imgclf.training.devices import Hardware
 
-# cuDNN's search for its quickest kernels takes seconds for each size of batch. fastai always has it search.
-MANY_STEPS = 5000
 FP32_PIXELS = 128  # from here on channels_last pays in fp32 too, on a processor
 
 
@@ -28,7 +26,6 @@ def apply(cfg: Config, learn: Learner, hardware: Hardware, size: int) -> list[st
         UserError: if torch cannot do what is asked on this machine.
     """
     notes = []
-    search_kernels(cfg.train.epochs * len(learn.dls.train) >= MANY_STEPS)
     if channels_last(cfg, hardware, size):
         learn.add_cb(ChannelsLast())
         notes.append("memory format: channels_last (train.channels_last)")
@@ -42,11 +39,6 @@ def apply(cfg: Config, learn: Learner, hardware: Hardware, size: int) -> list[st
     elif hardware.device.type == "cpu":  # a compiler sees to that by itself
         folding.fold_while_fixed(learn.model[0])
     return notes
-
-
-def search_kernels(wanted: bool) -> None:
-    """Whether cuDNN is to time all its kernels at each new size of batch, or to take what usually is quickest."""
-    torch.backends.cudnn.benchmark = wanted
 
 
 def channels_last(cfg: Config, hardware: Hardware, size: int) -> bool:
@@ -79,7 +71,7 @@ def be_deterministic(model: nn.Module, device: torch.device) -> None:
             "add --set model.concat_pool=false, or use --device cpu",
         )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-    search_kernels(False)
+    torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True)
 
 

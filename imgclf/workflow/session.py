@@ -180,7 +180,6 @@ def start(
         UserError: of the kind that fits, before anything is trained.
     """
     hardware = devices.resolve(cfg)
-    speed.search_kernels(False)  # not before it is known how many steps follow
     arch = archs.resolve(cfg)
     with together.first_on_machine():
         data = data or prepare(cfg, terminal)

@@ -13,8 +13,6 @@ from imgclf.data.images import Preprocess
 from imgclf.data.loaders import Loaders
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
-from imgclf.data.workers import Team
-from imgclf.training import clock
 
 CPU = torch.device("cpu")
 
@@ -205,28 +203,3 @@ def test_a_spawned_worker_can_unpickle_what_it_reads_with(dataset, build, engine
     assert other[1][1] == made.dls.valid.dataset[1][1] == data.targets(data.valid)[1]
     made.dls.train.place(1)
     assert b"rebuild" not in ForkingPickler.dumps(made.dls.train.fake_l.generator)  # no memory of a moment
-
-
-@pytest.mark.parametrize("where", ["workers", "device"])
-def test_processes_that_stay_make_the_same_batches_pass_after_pass(dataset, build, where):
-    data = dataset(13)
-
-    def batches(dls, seed, first, size):
-        loaders.train_at(dls, size)
-        loaders.reseed(dls, seed, first)
-        return [[(x.clone(), y.clone(), dl.numbers) for x, y in dl] for dl in dls.loaders]
-
-    plain, staying = (build(data, **{"augment.where": where, "data.workers": n}).dls for n in (0, 2))
-    for loader in staying.loaders:
-        loader.team = Team(loader.fake_l, loader.n)
-    processes = []
-    for place in ((1, 0, 8), (2, 0, 12), (3, 1, 6), (1, 0, 8)):
-        for found, expected in zip(batches(staying, *place), batches(plain, *place), strict=True):
-            assert len(found) == len(expected) > 0
-            for (x, y, numbers), (x2, y2, numbers2) in zip(found, expected, strict=True):
-                assert torch.equal(x, x2) and torch.equal(y, y2) and numbers == numbers2
-        processes.append([worker.pid for loader in staying.loaders for worker in loader.team.iterator._workers])
-        next(iter(staying.train))  # a pass that is broken off
-    assert len(set(map(tuple, processes))) == 1 and len(processes[0]) == 3
-    with clock.repeating(staying.train, 9):  # more than they were made for
-        assert len(list(staying.train)) == 9

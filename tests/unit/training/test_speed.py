@@ -1,7 +1,6 @@
 """Memory format, compilation and deterministic kernels."""
 
 import copy
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ class Model:
     """What ``apply`` needs of a learner."""
 
     def __init__(self, *layers):
-        self.model, self.added, self.dls = nn.Sequential(*layers), [], SimpleNamespace(train=range(20))
+        self.model, self.added = nn.Sequential(*layers), []
 
     def add_cb(self, callback):
         self.added.append(type(callback).__name__)
@@ -51,13 +50,6 @@ def test_channels_last_where_asked_or_measured(make_config, wanted, device, prec
     notes = speed.apply(cfg, learn, hardware(precision, device), size)
     assert learn.added == ["ChannelsLast"] * expected
     assert len(notes) == expected
-
-
-@pytest.mark.parametrize(("epochs", "searches"), [(1, False), (249, False), (250, True)])
-def test_cudnn_searches_for_kernels_where_many_steps_follow(make_config, monkeypatch, epochs, searches):
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", not searches)
-    speed.apply(make_config(**{"train.epochs": epochs}), Model(nn.Identity()), hardware(), 64)
-    assert torch.backends.cudnn.benchmark is searches
 
 
 @pytest.mark.parametrize(
