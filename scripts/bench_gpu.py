@@ -143,7 +143,7 @@ def bare(step: Callable[[], None], n: int, batch: int = BATCH) -> Figures:
 
 
 def forking(way: Callable[[], Figures]) -> Figures:
-    """With processes of fastai's own, which must not free what the other ways have on the card: they would die of it."""
+    """With processes of fastai's own, which would die of freeing what the other ways have on the card."""
     gc.collect()
     gc.freeze()
     try:

@@ -182,7 +182,7 @@ def sample(square: Image.Image, matrix: np.ndarray, size: int, detail: int, pad_
     image = pixels.view(*pixels.shape[:2], -1).permute(2, 0, 1)[None].float()  # channels last in memory: faster
     grid = torch.from_numpy(coordinates(matrix, size))[None]
     found = F.grid_sample(image, grid, mode="bilinear", padding_mode=pad_mode, align_corners=False)
-    return found[0].round_().clamp_(0, 255).byte().contiguous()
+    return found[0].add_(0.5).byte().contiguous()  # rounded; between 0 and 255 as the pixels it was mixed from
 
 
 def coordinates(matrix: np.ndarray, size: int) -> np.ndarray:
@@ -192,11 +192,12 @@ def coordinates(matrix: np.ndarray, size: int) -> np.ndarray:
     be cut at its edges.
     """
     u = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
-    x, y, z = (row[0] * u + (row[1] * u + row[2])[:, None] for row in matrix.astype(np.float32))
-    found = np.empty((size, size, 2), np.float32)
-    np.divide(x, z, out=found[..., 0])
-    np.divide(y, z, out=found[..., 1])
-    return found
+    # x and y as one complex number: half as many passes, and they lie side by side as they have to.
+    both, down = (matrix[0] + 1j * matrix[1]).astype(np.complex64), matrix[2].astype(np.float32)
+    found: np.ndarray = both[0] * u + (both[1] * u + both[2])[:, None]
+    away = down[0] * u + (down[1] * u + down[2])[:, None]
+    found *= np.reciprocal(away, out=away)
+    return found.view(np.float32).reshape(size, size, 2)
 
 
 class TrainOnly(RandTransform):

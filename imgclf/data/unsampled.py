@@ -80,7 +80,7 @@ def look_up(rows: Tensor, size: int, channels: int, pad_mode: str) -> Tensor:
     all_channels = place.long()[..., None] + torch.arange(channels, device=rows.device)
     values = pixels.gather(1, all_channels.flatten(1)).view(all_channels.shape)
     found = (values * (share_y[:, :, None] * share_x[:, None])[..., None]).sum((1, 2))
-    looked_up = table.gather(1, found.round_().clamp_(0, 255).long().flatten(1))
+    looked_up = table.gather(1, found.add_(0.5).long().flatten(1))
     return looked_up.view(len(rows), size, size, channels).permute(0, 3, 1, 2)
 
 
