@@ -100,7 +100,9 @@ class DataConfig(Section):
         "Lowered, and said, when the data has fewer",
     )
     workers: Annotated[int, Field(strict=True, ge=0)] | Literal["auto"] = Field(
-        "auto", description="processes that decode images; auto: one a core, at most 8, none for tiny images"
+        "auto",
+        description="processes that decode images; auto: one a core, at most 8, with a GPU 16, and no "
+        "more than there are batches; none for tiny images",
     )
     cache: Literal["none", "ram", "disk"] = Field(
         "none",

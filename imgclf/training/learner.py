@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from fastai.callback.core import event
 from fastai.vision.all import Learner, ProgressCallback, get_c, noop
 
 from imgclf.data.loaders import Loaders
@@ -29,6 +30,8 @@ class OwnEvents(Learner):
     """
 
     def _call_one(self, event_name: str) -> None:
+        if not hasattr(event, event_name):
+            raise AttributeError(f"missing {event_name}")
         for cb in self.cbs.sorted("order"):
             if event_name == "after_fit" or hasattr(type(cb), event_name) or event_name in vars(cb):
                 cb(event_name)
