@@ -56,7 +56,7 @@ def test_every_callback_is_told_what_fastai_tells():
         own = []
         made(kind, [second, first, Callback(before_epoch=lambda self: own.append(self.epoch))])
         found[kind] = early, late, own
-    assert found[Learner] == found[OwnEvents]
+    assert found[OwnEvents] == found[Learner]
     early, late, own = found[OwnEvents]
     assert {"before_fit", "after_cancel_step", "after_step", "after_fit"} <= {name for _, name in late}
     assert own == [0, 1]
