@@ -54,7 +54,7 @@ def test_every_callback_is_told_what_fastai_tells():
     for kind in (Learner, OwnEvents):
         (first, early), (second, late) = hearing(0), hearing(70)
         own = []
-        made(kind, [second, first, Callback(before_epoch=lambda self: own.append(self.epoch))])
+        made(kind, [second, first, Callback(before_epoch=lambda self, own=own: own.append(self.epoch))])
         found[kind] = early, late, own
     assert found[OwnEvents] == found[Learner]
     early, late, own = found[OwnEvents]
