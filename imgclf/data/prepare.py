@@ -6,6 +6,7 @@ from typing import Any
 from imgclf.console import Terminal, some
 from imgclf.data import alike, changes, checks, leaks, levels, scan, split, survey
 from imgclf.data.alike import Alike
+from imgclf.data.garbage import seldom_collected
 from imgclf.data.images import is_deep
 from imgclf.data.inspection import FileCheck
 from imgclf.data.leaks import Divided
@@ -32,16 +33,19 @@ class Prepared:
         return self.divided.dataset
 
     @property
+    @seldom_collected()
     def fingerprint(self) -> str:
         """One hash over names and contents of all images."""
         return checks.fingerprint(self.checks)
 
     @property
+    @seldom_collected()
     def split_csv(self) -> str:
         """The text of ``split.csv``."""
         return split.to_csv(self.dataset, {c.path: (c.size, c.digest) for c in self.checks})
 
     @property
+    @seldom_collected()
     def findings(self) -> dict[str, Any]:
         """What the run's manifest records of the check: how many of each kind, and the first of them."""
         found: dict[str, list[Any]] = {
@@ -59,6 +63,7 @@ class Prepared:
         }
 
 
+@seldom_collected()
 def prepare(cfg: Config, terminal: Terminal) -> Prepared:
     """Find the images, decode every file once, leave out or refuse the bad ones, and split.
 
