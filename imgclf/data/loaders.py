@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from fastai.vision.all import (
@@ -13,10 +12,7 @@ from fastai.vision.all import (
     DataLoaders,
     IntToFloatTensor,
     MultiCategoryBlock,
-    Normalize,
-    TensorImage,
     ToTensor,
-    Transform,
     TransformBlock,
 )
 
@@ -30,7 +26,7 @@ from imgclf.data.placed import PlacedLoader
 from imgclf.data.presize import Fused, OpenImage, TrainOnly, transforms
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
-from imgclf.data.steps import Direct
+from imgclf.data.steps import KnownLabels, SamplePath, Standardise
 from imgclf.data.unsampled import LookUp
 from imgclf.errors import ConfigError, DataError
 from imgclf.schema import Config
@@ -63,43 +59,10 @@ class Loaders:
     warning: str = ""
 
 
-class SamplePath(Direct, Transform):
-    """``get_x``: a sample's path.
-
-    A Transform itself: fastai would make one of any other callable with a function inside that no spawned worker can
-    unpickle.
-    """
-
-    def __init__(self, root: Path) -> None:
-        super().__init__()
-        self.root = root
-
-    def make(self, sample: Sample) -> Path:
-        return self.root / sample.path
-
-
-class KnownLabels(Direct, Transform):
-    """``get_y``: a sample's label; in multi-label data those of its labels that are classes."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        super().__init__()
-        self.multi_label, self.known = dataset.multi_label, frozenset(dataset.classes)
-
-    def make(self, sample: Sample) -> Any:
-        return [name for name in sample.labels if name in self.known] if self.multi_label else sample.label
-
-
 def label_block(dataset: Dataset) -> TransformBlock:
     """fastai's block for one label an image, or for any number."""
     vocab = list(dataset.classes)
     return MultiCategoryBlock(vocab=vocab) if dataset.multi_label else CategoryBlock(vocab=vocab, sort=False)
-
-
-class Standardise(Normalize):
-    """fastai's ``Normalize``, in place: the same numbers, without two more batches in memory for a moment."""
-
-    def encodes(self, x: TensorImage) -> TensorImage:
-        return x.sub_(self.mean).div_(self.std)
 
 
 def by_split(items: list[Sample]) -> tuple[list[int], list[int]]:

@@ -256,7 +256,7 @@ def transforms(
     erase = [RandomErasing(p=p_erase, max_count=cfg.augment.erase_count)] if p_erase else []  # after Normalize
     if cfg.augment.engine == "fused":
         light = Lighting(lighting, p) if lighting else None
-        looked_up = [LookUp(preprocess.size, preprocess.channels, cfg.augment.pad_mode)] if on_device else []
+        looked_up = [LookUp(preprocess.size, preprocess.channels, geometry["pad_mode"])] if on_device else []
         return Fused(presize, preprocess, Geometry(**geometry), light, on_device), [*looked_up, *erase]
     # Without a crop, and without anything else that moves pixels, fastai would leave the images at their size.
     size = preprocess.size

@@ -1,6 +1,12 @@
-"""Steps of the data pipeline that are called directly."""
+"""Steps from a sample to a batch that fastai has otherwise, and what lets them be called directly."""
 
+from pathlib import Path
 from typing import Any
+
+from fastai.vision.all import Normalize, TensorImage, Transform
+
+from imgclf.data.samples import Sample
+from imgclf.data.split import Dataset
 
 
 class Direct:
@@ -19,3 +25,36 @@ class Direct:
 
     def make(self, x: Any) -> Any:
         raise NotImplementedError
+
+
+class SamplePath(Direct, Transform):
+    """``get_x``: a sample's path.
+
+    A Transform itself: fastai would make one of any other callable with a function inside that no spawned worker can
+    unpickle.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self.root = root
+
+    def make(self, sample: Sample) -> Path:
+        return self.root / sample.path
+
+
+class KnownLabels(Direct, Transform):
+    """``get_y``: a sample's label; in multi-label data those of its labels that are classes."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__()
+        self.multi_label, self.known = dataset.multi_label, frozenset(dataset.classes)
+
+    def make(self, sample: Sample) -> Any:
+        return [name for name in sample.labels if name in self.known] if self.multi_label else sample.label
+
+
+class Standardise(Normalize):
+    """fastai's ``Normalize``, in place: the same numbers, without two more batches in memory for a moment."""
+
+    def encodes(self, x: TensorImage) -> TensorImage:
+        return x.sub_(self.mean).div_(self.std)
