@@ -141,6 +141,7 @@ def data_block(cfg: Config, dataset: Dataset, preprocess: Preprocess, device: to
             TransformBlock(type_tfms=OpenImage(item, preprocess), item_tfms=ToTensor, batch_tfms=IntToFloatTensor),
             label_block(dataset),
         ),
+        dl_type=PlacedLoader,
         get_x=SamplePath(dataset.root),
         get_y=KnownLabels(dataset),
         splitter=by_split,
@@ -184,7 +185,6 @@ def build(
     workers, room = _workers(cfg, preprocess, batch, device)
     dls = data_block(cfg, dataset, preprocess, device).dataloaders(
         source(dataset),
-        dl_type=PlacedLoader,
         bs=batch_size,
         val_bs=valid_size,
         num_workers=workers,

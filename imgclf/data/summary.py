@@ -21,6 +21,7 @@ STEPS = {
     "ToTensor": "pixels as a tensor, channels first",
     "IntToFloatTensor": "0 to 255 becomes 0 to 1",
     "Fused": "crop, flip, rotate, zoom and warp to {size} pixels in one interpolation, and lighting",
+    "LookUp": "the device does that for all images of the batch",
     "TrainOnly": "augmentation of training batches only",
     "Brightness": "change the brightness",
     "Contrast": "change the contrast",

@@ -147,6 +147,12 @@ def test_the_data_folder_is_only_read(imgclf, planted, here, arguments):
     assert fingerprint(planted) == before
 
 
+def test_summary_tells_what_the_device_does(imgclf, clean):
+    code, out, _ = imgclf("data", "summary", "-d", clean, *SMALL, "--set", "augment.where=device")
+    assert code == 0
+    assert "applying LookUp gives" in out and "the device does that for all images of the batch" in out
+
+
 def test_summary_walks_through_the_datablock(imgclf, clean):
     code, out, _ = imgclf("data", "summary", "-d", clean, *SMALL)
     assert code == 0
