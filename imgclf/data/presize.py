@@ -156,8 +156,8 @@ class Fused(Direct, Transform):
         if p.channels == 1:
             square = square.convert("L")
         if self.on_device:
-            return unsampled.pack(reduced(square, self.matrix, self.size, self.detail), self.matrix, self.table)
-        pixels = sample(square, self.matrix, self.size, self.detail, self.geometry.pad_mode)
+            return unsampled.pack(reduced(square, self.matrix, self.size), self.matrix, self.table)
+        pixels = sample(square, self.matrix, self.size, self.geometry.pad_mode)
         return TensorImage(pixels if self.table is None else torch.from_numpy(self.table.take(pixels.numpy())))
 
 
@@ -165,20 +165,21 @@ def _in_channels(square: Image.Image, preprocess: Preprocess) -> PILImage:
     return PILImageBW(square.convert("L")) if preprocess.channels == 1 else PILImage(square)
 
 
-def reduced(square: Image.Image, matrix: np.ndarray, size: int, detail: int) -> np.ndarray:
+def reduced(square: Image.Image, matrix: np.ndarray, size: int) -> np.ndarray:
     """The pixels, (H, W) or (H, W, C), that are to be looked up at ``size`` through a map of coordinates.
 
-    An image of sides of ``detail`` or more, twice or several times, is averaged down by as much. And bilinear sampling
-    looks at four pixels: shrinking by more than two would skip pixels, so they are averaged before, as fastai does.
+    Bilinear sampling looks at four pixels, wherever their neighbours are. Where clearly more than one would fall into
+    one of the result, the image is averaged down to that first: else it skips pixels, and training images would be
+    sharper than those the model is judged on, and uses later (docs/benchmarks.md).
     """
-    seen = scale(matrix) / size / 2
-    steps = [max(1, side // detail, math.ceil(side * seen)) for side in square.size]
-    return np.array(square if max(steps) == 1 else square.reduce((steps[0], steps[1])))
+    whole = size / scale(matrix)  # pixels a side of which each is seen in one of the result
+    sides = tuple(math.ceil(whole) if side > PIXELS_IN_ONE * whole else side for side in square.size)
+    return np.array(square if sides == square.size else square.resize(sides, Image.Resampling.BOX))
 
 
-def sample(square: Image.Image, matrix: np.ndarray, size: int, detail: int, pad_mode: str) -> torch.Tensor:
+def sample(square: Image.Image, matrix: np.ndarray, size: int, pad_mode: str) -> torch.Tensor:
     """Look up (C, size, size) pixels, uint8, in an image through a map of coordinates."""
-    pixels = torch.from_numpy(reduced(square, matrix, size, detail))
+    pixels = torch.from_numpy(reduced(square, matrix, size))
     image = pixels.view(*pixels.shape[:2], -1).permute(2, 0, 1)[None].float()  # channels last in memory: faster
     grid = torch.from_numpy(coordinates(matrix, size))[None]
     found = F.grid_sample(image, grid, mode="bilinear", padding_mode=pad_mode, align_corners=False)

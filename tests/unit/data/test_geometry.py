@@ -53,7 +53,7 @@ EDGES = np.diag([1 - 1 / SIZE, 1 - 1 / SIZE, 1.0])
 
 
 def ours(image, matrix, pad_mode="border") -> np.ndarray:
-    return sample(image, EDGES @ matrix @ np.linalg.inv(EDGES), SIZE, 10**6, pad_mode).numpy().astype(float)
+    return sample(image, EDGES @ matrix @ np.linalg.inv(EDGES), SIZE, pad_mode).numpy().astype(float)
 
 
 def inside(matrix) -> np.ndarray:
