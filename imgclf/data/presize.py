@@ -173,8 +173,9 @@ def reduced(square: Image.Image, matrix: np.ndarray, size: int) -> np.ndarray:
     sharper than those the model is judged on, and uses later (docs/benchmarks.md).
     """
     whole = size / scale(matrix)  # pixels a side of which each is seen in one of the result
-    sides = tuple(math.ceil(whole) if side > PIXELS_IN_ONE * whole else side for side in square.size)
-    return np.array(square if sides == square.size else square.resize(sides, Image.Resampling.BOX))
+    width, height = (math.ceil(whole) if side > PIXELS_IN_ONE * whole else side for side in square.size)
+    seen = square if (width, height) == square.size else square.resize((width, height), Image.Resampling.BOX)
+    return np.array(seen)
 
 
 def sample(square: Image.Image, matrix: np.ndarray, size: int, pad_mode: str) -> torch.Tensor:

@@ -71,7 +71,7 @@ def inside(matrix) -> np.ndarray:
         (geometry.rotation(25), lambda pad: [Rotate(p=1.0, draw=25.0, pad_mode=pad)]),
         (geometry.rotation(-7), lambda pad: [Rotate(p=1.0, draw=-7.0, pad_mode=pad)]),
         (geometry.zoom(1.4, 0.2, 0.9), lambda pad: [Zoom(p=1.0, draw=1.4, draw_x=0.2, draw_y=0.9, pad_mode=pad)]),
-        (geometry.zoom(0.6, 0.2, 0.9), lambda pad: [Zoom(p=1.0, draw=0.6, draw_x=0.2, draw_y=0.9, pad_mode=pad)]),
+        (geometry.zoom(0.82, 0.2, 0.9), lambda pad: [Zoom(p=1.0, draw=0.82, draw_x=0.2, draw_y=0.9, pad_mode=pad)]),
         (geometry.warp(0.2, 0), lambda pad: [Warp(p=1.0, draw_x=0.2, draw_y=0.0, pad_mode=pad)]),
         (geometry.warp(-0.15, 0.3), lambda pad: [Warp(p=1.0, draw_x=-0.15, draw_y=0.3, pad_mode=pad)]),
         (

@@ -353,8 +353,8 @@ def test_what_is_averaged_first_looks_the_same(tmp_path, pictures):
     for image in (Image.open(path), Detail(step.detail, True).make(path)):
         random.seed(3)
         results.append(np.asarray(step(image, split_idx=0)).astype(int))
-    assert np.abs(results[0] - results[1]).max() <= 3
-    assert np.abs(results[0] - results[1]).mean() < 1
+    assert np.abs(results[0] - results[1]).max() <= 10
+    assert np.abs(results[0] - results[1]).mean() < 1.5
 
 
 def test_the_note_names_what_is_used():
