@@ -132,7 +132,7 @@ class Fused(Direct, Transform):
 
     @property
     def detail(self) -> int:
-        """The side of the square below which no training image is averaged down, pixels: ``presize``, or less if that
+        """The side of the square that training images are decoded for, at least; pixels: ``presize``, or less if that
         is enough for a pixel and a quarter in each pixel of the smallest crop, zoomed in."""
         most = PIXELS_IN_ONE * self.size * self.geometry.max_zoom / math.sqrt(self.geometry.min_scale)
         return min(self.presize, math.ceil(most))

@@ -13,7 +13,7 @@ class Direct:
     """To be mixed into a ``Transform`` that makes one thing, by ``make``; of an item, a tuple, its first part.
 
     fastai looks by the types of all parts for what to do, and then for the type to return: a tenth of a millisecond
-    for each step and image, half of what they cost beside the decoding.
+    for each step and image.
     """
 
     def __call__(self, x: Any, split_idx: int | None = None, **_: Any) -> Any:

@@ -14,7 +14,7 @@ class AugmentConfig(Section):
     presize: Annotated[int, Field(strict=True, ge=4)] = Field(
         460,
         description="side in pixels of the detail training images keep before augmentation; at least `size`. "
-        "engine fastai: they are resized to it; fused: averaged down to no less",
+        "engine fastai: they are resized to it; fused: decoded to no less",
     )
     size: Annotated[int, Field(strict=True, ge=4)] = Field(
         224, description="side in pixels of what the model sees, in training and afterwards"
