@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from imgclf.data.images import decode, is_deep, is_grey, open_image
+from imgclf.data.colours import is_deep, is_grey
+from imgclf.data.images import decode, open_image
 from imgclf.data.split import Dataset
 from imgclf.schema import Config
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from imgclf.data.images import GreyRange, Preprocess, ResizeRule, decode, draft_size
+from imgclf.data.colours import GreyRange
+from imgclf.data.images import Preprocess, ResizeRule, decode, draft_size
 
 SCALES = (8, 4, 2, 1)  # by which Pillow lets the JPEG decoder shrink
 

@@ -17,11 +17,12 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from PIL import Image, ImageOps
 
+from imgclf.data.colours import GreyRange, to_rgb
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_PIXELS = 150_000_000
 LARGE = 16_000_000  # pixels; a photograph of a phone has 12 million
-BACKGROUND = (255, 255, 255)
 # Our own list: the one of `mimetypes` holds .svg and depends on what was imported before.
 SUFFIXES = frozenset(
     f".{name}"
@@ -41,7 +42,7 @@ KINDS = {
 FROM_STRANGERS = tuple(kind for kind in KINDS if kind not in ("TGA", "DIB"))
 
 ResizeRule = Literal["crop", "pad", "squish"]
-GreyRange = tuple[float, float]
+Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
 # What the first models had without a word about it: fields of ``Preprocess`` that are written where they differ.
 LATER: dict[str, Any] = {"grey_range": None, "crop_pct": 1.0}
 
@@ -132,7 +133,7 @@ class Preprocess:
 def decode(path: Path, at_least: int | None = None, grey_range: GreyRange | None = None) -> Image.Image:
     """A file as an upright RGB image.
 
-    EXIF orientation applied; transparency composited on ``BACKGROUND``; grey of 16 bits and of floats scaled by
+    EXIF orientation applied; transparency composited on ``colours.BACKGROUND``; grey of 16 bits and of floats scaled by
     ``grey_range``, or by range; first frame of an animation. With ``at_least`` (pixels) a JPEG may come back smaller,
     its shorter side still no less than that: the decoder then skips most of the work (a 12-megapixel photograph decodes
     about seven times faster).
@@ -210,40 +211,6 @@ def _upright(image: Image.Image, at_least: int | None, grey_range: GreyRange | N
     return to_rgb(image, grey_range)
 
 
-def is_deep(mode: str) -> bool:
-    """Whether a Pillow mode is grey of more than 8 bits."""
-    return mode.startswith("I;16") or mode in ("I", "F")
-
-
-def to_rgb(image: Image.Image, grey_range: GreyRange | None = None) -> Image.Image:
-    """Any Pillow mode as RGB, by an explicit table (a plain ``convert`` turns 16-bit grey white)."""
-    keyed = "transparency" in image.info and image.mode in ("1", "L", "P", "RGB")
-    if image.mode == "RGB" and not keyed:
-        return image
-    if image.mode in ("RGBA", "LA", "PA", "RGBa") or keyed:
-        rgba = image.convert("RGBA")
-        canvas = Image.new("RGBA", rgba.size, (*BACKGROUND, 255))
-        return Image.alpha_composite(canvas, rgba).convert("RGB")
-    if is_deep(image.mode):
-        return Image.fromarray(_scale_by_range(np.asarray(image), grey_range)).convert("RGB")
-    return image.convert("RGB")
-
-
-def luma(red: Any, green: Any, blue: Any) -> Any:
-    """The grey of RGB in 0 to 255, rounded exactly as Pillow's ``convert("L")`` rounds.
-
-    For float32 arrays of NumPy or torch alike, and so for ONNX: every sum stays below 2**24, where float32 holds whole
-    numbers exactly. Grey pixels keep their value, as the three weights sum to 65,536.
-    """
-    return (red * 19595 + green * 38470 + blue * 7471 + 32768) // 65536
-
-
-def is_grey(image: Image.Image) -> bool:
-    """Whether an RGB image has no colour."""
-    red, green, blue = image.split()
-    return red.tobytes() == green.tobytes() == blue.tobytes()
-
-
 def resize(
     image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, float], crop_pct: float = 1.0
 ) -> Image.Image:
@@ -261,40 +228,33 @@ def squared(
     image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, float], crop_pct: float = 1.0
 ) -> Image.Image:
     """What becomes (size, size) pixels when resized as a whole; for ``squish`` the image itself."""
-    width, height = image.width, image.height
+    # Not resize(box=…): that one lets pixels outside the square bleed in at its edges, fastai's does not.
+    image, box = square_of(image, size, rule, at, crop_pct)
+    return image if box == (0, 0, *image.size) else image.crop(box)
+
+
+def square_of(
+    image: Image.Image, size: int, rule: ResizeRule, at: tuple[float, float], crop_pct: float = 1.0
+) -> tuple[Image.Image, Box]:
+    """``squared``, still to be cut out of an image."""
+    width, height = image.size
     if rule == "squish":
-        return image
+        return image, (0, 0, width, height)
     side = max(1, round(crop_pct * min(width, height))) if rule == "crop" else max(width, height)
     left, top = int(at[0] * (width - side)), int(at[1] * (height - side))
     if rule == "crop":
-        # Not resize(box=…): that one lets pixels outside the square bleed in at its edges, fastai's does not.
-        return image.crop((left, top, left + side, top + side))
+        return image, (left, top, left + side, top + side)
     if side * side > MAX_PIXELS and side > 4 * size:  # a 30,000 x 10 panorama would be padded to 2.7 GB
         scale = 4 * size / side
         image = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BOX)
-        return squared(image, size, rule, at)
+        return square_of(image, size, rule, at)
     pixels = np.asarray(image)
     across, down = (-left, side - width + left), (-top, side - height + top)
-    return Image.fromarray(np.pad(pixels, (down, across, (0, 0)), mode="reflect" if min(width, height) > 1 else "edge"))
+    mode: Any = "reflect" if min(width, height) > 1 else "edge"
+    return Image.fromarray(np.pad(pixels, (down, across, (0, 0)), mode=mode)), (0, 0, side, side)
 
 
 def draft_size(full: tuple[int, int], at_least: int) -> tuple[int, int]:
     """The size to ask the JPEG decoder for: it answers with the smallest n/8 of the image that is not below."""
     short = min(full)
     return (-(-full[0] * at_least // short), -(-full[1] * at_least // short)) if at_least < short else full
-
-
-def _scale_by_range(pixels: np.ndarray, grey_range: GreyRange | None) -> np.ndarray:
-    """Grey of more than 8 bits as 8 bits: the range asked for, else the full one of 16 bits, else its own."""
-    values = np.nan_to_num(pixels.astype(np.float64))
-    low, high = grey_range or _own_range(pixels, values)
-    return np.clip((values - low) / max(high - low, 1e-12) * 255, 0, 255).round().astype(np.uint8)
-
-
-def _own_range(pixels: np.ndarray, values: np.ndarray) -> GreyRange:
-    low, high = float(values.min()), float(values.max())
-    if np.issubdtype(pixels.dtype, np.integer) and low >= 0 and 255 < high <= 65535:
-        low, high = 0.0, 65535.0
-    if low >= 0 and high <= 255:
-        low, high = 0.0, 255.0 if high > 1 else 1.0
-    return low, high

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from imgclf.data.images import GreyRange, open_image
+from imgclf.data.colours import GreyRange
+from imgclf.data.images import open_image
 from imgclf.schema import Config
 
 LOOKED_AT = 32  # images

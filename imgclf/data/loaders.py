@@ -7,12 +7,12 @@ from typing import Literal
 import torch
 from fastai.vision.all import (
     Callback,
-    CategoryBlock,
+    CategoryMap,
     DataBlock,
     DataLoaders,
     IntToFloatTensor,
+    L,
     MultiCategoryBlock,
-    ToTensor,
     TransformBlock,
 )
 
@@ -26,7 +26,7 @@ from imgclf.data.placed import PlacedLoader
 from imgclf.data.presize import Fused, OpenImage, TrainOnly, transforms
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
-from imgclf.data.steps import KnownLabels, SamplePath, Standardise
+from imgclf.data.steps import Categorize, KnownLabels, SamplePath, Standardise, ToTensor
 from imgclf.data.unsampled import LookUp
 from imgclf.errors import ConfigError, DataError
 from imgclf.schema import Config
@@ -62,7 +62,9 @@ class Loaders:
 def label_block(dataset: Dataset) -> TransformBlock:
     """fastai's block for one label an image, or for any number."""
     vocab = list(dataset.classes)
-    return MultiCategoryBlock(vocab=vocab) if dataset.multi_label else CategoryBlock(vocab=vocab, sort=False)
+    if dataset.multi_label:
+        return MultiCategoryBlock(vocab=vocab)
+    return TransformBlock(type_tfms=Categorize(vocab=CategoryMap(vocab, sort=False), sort=False))
 
 
 def by_split(items: list[Sample]) -> tuple[list[int], list[int]]:
@@ -136,11 +138,14 @@ def data_block(cfg: Config, dataset: Dataset, preprocess: Preprocess, device: to
     """The DataBlock; its source is ``source(dataset)``."""
     presize = sides(cfg)[1]
     item, batch = transforms(cfg, presize, preprocess, on_device(cfg, device))
+    blocks = (
+        TransformBlock(type_tfms=OpenImage(item, preprocess), batch_tfms=IntToFloatTensor),
+        label_block(dataset),
+    )
+    for block in blocks:
+        block.item_tfms = L(ToTensor)  # ours in the place of fastai's
     return DataBlock(
-        blocks=(
-            TransformBlock(type_tfms=OpenImage(item, preprocess), item_tfms=ToTensor, batch_tfms=IntToFloatTensor),
-            label_block(dataset),
-        ),
+        blocks=blocks,
         dl_type=PlacedLoader,
         get_x=SamplePath(dataset.root),
         get_y=KnownLabels(dataset),

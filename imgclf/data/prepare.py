@@ -6,8 +6,8 @@ from typing import Any
 from imgclf.console import Terminal, some
 from imgclf.data import alike, changes, checks, leaks, levels, scan, split, survey
 from imgclf.data.alike import Alike
+from imgclf.data.colours import is_deep
 from imgclf.data.garbage import seldom_collected
-from imgclf.data.images import is_deep
 from imgclf.data.inspection import FileCheck
 from imgclf.data.leaks import Divided
 from imgclf.data.samples import Samples

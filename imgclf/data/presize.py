@@ -12,9 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-import torch.nn.functional as F
 from fastai.vision.all import (
     AffineCoordTfm,
     PILImage,
@@ -29,15 +26,14 @@ from PIL import Image
 
 from imgclf.data import unsampled
 from imgclf.data.forms import Detail, Fitted
-from imgclf.data.geometry import Geometry, Lighting, scale
+from imgclf.data.geometry import Geometry, Lighting
 from imgclf.data.image_cache import ImageCache
-from imgclf.data.images import Preprocess, resize, squared
+from imgclf.data.images import Preprocess, resize, square_of
+from imgclf.data.sampling import PIXELS_IN_ONE, part_of, sample
 from imgclf.data.steps import Direct
 from imgclf.data.unsampled import LookUp
 from imgclf.errors import first_line
 from imgclf.schema import Config
-
-PIXELS_IN_ONE = 1.25  # of the image, along each side of a pixel of the result: less would blur
 
 LOST = "cannot read the image"
 
@@ -152,54 +148,15 @@ class Fused(Direct, Transform):
         p = self.preprocess
         if not self.training:
             return _in_channels(p.fit(x), p)
-        square = squared(x, self.presize, p.resize, self.at, p.crop_pct)
-        if p.channels == 1:
-            square = square.convert("L")
+        whole, square = square_of(x, self.presize, p.resize, self.at, p.crop_pct)
+        part = part_of(whole, square, self.matrix, self.size, p.channels)
         if self.on_device:
-            return unsampled.pack(reduced(square, self.matrix, self.size), self.matrix, self.table)
-        pixels = sample(square, self.matrix, self.size, self.geometry.pad_mode)
-        return TensorImage(pixels if self.table is None else torch.from_numpy(self.table.take(pixels.numpy())))
+            return unsampled.pack(*part, self.table)
+        return TensorImage(sample(part, self.size, self.geometry.pad_mode, self.table))
 
 
 def _in_channels(square: Image.Image, preprocess: Preprocess) -> PILImage:
     return PILImageBW(square.convert("L")) if preprocess.channels == 1 else PILImage(square)
-
-
-def reduced(square: Image.Image, matrix: np.ndarray, size: int) -> np.ndarray:
-    """The pixels, (H, W) or (H, W, C), that are to be looked up at ``size`` through a map of coordinates.
-
-    Bilinear sampling looks at four pixels, wherever their neighbours are. Where clearly more than one would fall into
-    one of the result, the image is averaged down to that first: else it skips pixels, and training images would be
-    sharper than those the model is judged on, and uses later (docs/benchmarks.md).
-    """
-    whole = size / scale(matrix)  # pixels a side of which each is seen in one of the result
-    width, height = (math.ceil(whole) if side > PIXELS_IN_ONE * whole else side for side in square.size)
-    seen = square if (width, height) == square.size else square.resize((width, height), Image.Resampling.BOX)
-    return np.array(seen)
-
-
-def sample(square: Image.Image, matrix: np.ndarray, size: int, pad_mode: str) -> torch.Tensor:
-    """Look up (C, size, size) pixels, uint8, in an image through a map of coordinates."""
-    pixels = torch.from_numpy(reduced(square, matrix, size))
-    image = pixels.view(*pixels.shape[:2], -1).permute(2, 0, 1)[None].float()  # channels last in memory: faster
-    grid = torch.from_numpy(coordinates(matrix, size))[None]
-    found = F.grid_sample(image, grid, mode="bilinear", padding_mode=pad_mode, align_corners=False)
-    return found[0].add_(0.5).byte().contiguous()  # rounded; between 0 and 255 as the pixels it was mixed from
-
-
-def coordinates(matrix: np.ndarray, size: int) -> np.ndarray:
-    """(size, size, 2) float32: where each pixel's centre lies in the image, -1 to 1 from edge to edge.
-
-    fastai's -1 and 1 are the centres of the outermost pixels instead: an image much smaller than the result would then
-    be cut at its edges.
-    """
-    u = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
-    # x and y as one complex number: half as many passes, and they lie side by side as they have to.
-    both, down = (matrix[0] + 1j * matrix[1]).astype(np.complex64), matrix[2].astype(np.float32)
-    found: np.ndarray = both[0] * u + (both[1] * u + both[2])[:, None]
-    away = down[0] * u + (down[1] * u + down[2])[:, None]
-    found *= np.reciprocal(away, out=away)
-    return found.view(np.float32).reshape(size, size, 2)
 
 
 class TrainOnly(RandTransform):

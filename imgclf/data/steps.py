@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from fastai.vision.all import Normalize, TensorImage, Transform
+from fastai.vision import all as fastai
+from fastai.vision.all import Normalize, TensorCategory, TensorImage, Transform, image2tensor
+from torch import Tensor
 
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
@@ -58,3 +60,17 @@ class Standardise(Normalize):
 
     def encodes(self, x: TensorImage) -> TensorImage:
         return x.sub_(self.mean).div_(self.std)
+
+
+class Categorize(Direct, fastai.Categorize):
+    """fastai's."""
+
+    def make(self, label: str) -> TensorCategory:
+        return TensorCategory(self.vocab.o2i[label])
+
+
+class ToTensor(Direct, fastai.ToTensor):
+    """fastai's, for images; of what is a tensor already it stays one."""
+
+    def make(self, x: Any) -> Tensor:
+        return x if isinstance(x, Tensor) else TensorImage(image2tensor(x))

@@ -1,7 +1,7 @@
 """Training images that are decoded, and that the device is to look up: one row of bytes for each.
 
 Where a GPU computes, the processes that read images have less to do than it: decode, reduce, and draw at random. The
-crop, the augmentation and the lighting of a whole batch are then looked up there, at once, as ``presize.sample`` does
+crop, the augmentation and the lighting of a whole batch are then looked up there, at once, as ``sampling.sample`` does
 it for one image, in the same place and by the same formulas.
 """
 
@@ -92,7 +92,7 @@ def _read(rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _coordinates(matrix: Tensor, size: int) -> Tensor:
-    """(B, 2, N) of x and y for N = size * size pixels, row by row: ``presize.coordinates`` for a batch."""
+    """(B, 2, N) of x and y for N = size * size pixels, row by row: ``sampling.coordinates`` for a batch."""
     u = (2 * torch.arange(size, device=matrix.device, dtype=torch.float32) + 1) / size - 1
     across, down = u.repeat(size), u.repeat_interleave(size)
     found = matrix[:, :, :1] * across + (matrix[:, :, 1:2] * down + matrix[:, :, 2:])

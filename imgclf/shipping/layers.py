@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from imgclf import foreign
-from imgclf.data.images import luma
+from imgclf.data.colours import luma
 from imgclf.errors import ModelError
 from imgclf.networks import bodies
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imgclf.data import channels, loaders
-from imgclf.data.images import Preprocess, is_grey, luma
+from imgclf.data.colours import is_grey, luma
+from imgclf.data.images import Preprocess
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
 

@@ -29,7 +29,7 @@ from scipy.stats import ks_2samp
 
 from imgclf.data import geometry
 from imgclf.data.geometry import EIGHT_WAYS, Geometry, Lighting
-from imgclf.data.presize import sample
+from imgclf.data.sampling import part_of, sample
 
 SIZE, N = 32, 4000
 
@@ -53,7 +53,8 @@ EDGES = np.diag([1 - 1 / SIZE, 1 - 1 / SIZE, 1.0])
 
 
 def ours(image, matrix, pad_mode="border") -> np.ndarray:
-    return sample(image, EDGES @ matrix @ np.linalg.inv(EDGES), SIZE, pad_mode).numpy().astype(float)
+    part = part_of(image, (0, 0, *image.size), EDGES @ matrix @ np.linalg.inv(EDGES), SIZE)
+    return sample(part, SIZE, pad_mode).numpy().astype(float)
 
 
 def inside(matrix) -> np.ndarray:

@@ -18,7 +18,8 @@ from PIL import Image
 from support import ROOT, SHARED
 
 from imgclf.data import images
-from imgclf.data.images import Preprocess, decode, resize, squared, to_rgb
+from imgclf.data.colours import to_rgb
+from imgclf.data.images import Preprocess, decode, resize, squared
 
 METHODS = {"crop": "crop", "pad": "pad", "squish": "squish"}
 

@@ -11,8 +11,9 @@ from PIL import Image
 from imgclf.data import loaders, presize
 from imgclf.data.geometry import Geometry, Lighting, crop, rotation
 from imgclf.data.images import Preprocess, decode
-from imgclf.data.presize import Fused, OpenImage, Presize, sample, transforms
+from imgclf.data.presize import Fused, OpenImage, Presize, transforms
 from imgclf.data.samples import Sample
+from imgclf.data.sampling import part_of, sample
 from imgclf.data.split import Dataset
 
 SIZE = 32
@@ -28,6 +29,10 @@ def batch(n=8, side=SIZE, seed=0) -> TensorImage:
 
 def fused(size=SIZE, presize=1000, lighting=None, **geometry) -> Fused:
     return Fused(presize, Preprocess(size), Geometry(**geometry), lighting)
+
+
+def looked_up(image, matrix, size, pad_mode="reflection"):
+    return sample(part_of(image, (0, 0, *image.size), matrix, size), size, pad_mode)
 
 
 def test_doing_nothing_returns_the_image(pictures):
@@ -65,7 +70,7 @@ def test_the_smallest_images_can_be_sampled(size, rule, pictures):
 
 def test_shrinking_far_averages_instead_of_skipping_pixels(pictures):
     grain = pictures.noise(256, 256)
-    out = sample(grain, np.eye(3), 32, "reflection").float()
+    out = looked_up(grain, np.eye(3), 32).float()
     boxes = np.asarray(grain).reshape(32, 8, 32, 8, 3).mean((1, 3)).transpose(2, 0, 1)
     assert np.abs(out.numpy() - boxes).max() <= 1.5
 
@@ -99,7 +104,7 @@ def test_training_images_are_as_sharp_as_those_the_model_is_judged_on(size):
 
 def test_a_small_part_of_a_large_image_is_not_averaged(pictures):
     grain = pictures.noise(256, 256)
-    out = sample(grain, crop(32 / 256, 0.5, 0.5), 32, "reflection").float()
+    out = looked_up(grain, crop(32 / 256, 0.5, 0.5), 32).float()
     assert out.std() > np.asarray(grain).std() / 2
 
 
@@ -130,7 +135,7 @@ def test_a_grey_model_gets_grey_training_images(pictures):
 
 def test_a_transposed_memory_layout_does_not_leak_into_the_result(pictures):
     image = pictures.noise(SIZE, SIZE)
-    out = sample(image, rotation(90), SIZE, "reflection")
+    out = looked_up(image, rotation(90), SIZE)
     np.testing.assert_array_equal(out.permute(1, 2, 0).numpy(), np.rot90(np.asarray(image), -1))
 
 
