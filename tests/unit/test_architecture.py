@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +17,9 @@ from imgclf.schema import leaves
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "imgclf"
+TOP = {"README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "pyproject.toml"} | {
+    *("imgclf", "configs", "tests", "scripts", "docs"),
+}
 MODULES = {
     ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
     for p in sorted(PACKAGE.rglob("*.py"))
@@ -395,3 +399,12 @@ def test_no_two_test_files_have_one_name():
     """pytest imports them by name; only tests/unit/results is a package, whose names are its own."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py") if not (path.parent / "__init__.py").exists()]
     assert [name for name in set(names) if names.count(name) > 1] == []
+
+
+def test_nothing_else_is_kept_at_the_top_of_the_repository():
+    """As `git add` takes along what a command run by hand has left there."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a checkout, or no git")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    top = {line.split("/")[0] for line in listed.splitlines()}
+    assert {name for name in top if not name.startswith(".")} <= TOP
