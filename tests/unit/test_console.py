@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import math
+import subprocess
 import sys
 
 import numpy as np
@@ -215,3 +216,14 @@ def test_markup_in_the_head_of_a_table_is_text(capsys):
     err = capsys.readouterr().err
     for text in ("[/] [b]", "[/b]", "[link=x]y", "[red]z[/]"):
         assert text in err
+
+
+def test_a_name_that_begins_with_a_combining_character_is_cut():
+    """rich 14.3.0 to 14.3.2 look at its first character for ever."""
+    program = (
+        "import io; from imgclf.console import Terminal, _console, table; narrow = _console(io.StringIO());"
+        "narrow.width = 40; name = '\\u0301' + 90 * 'a';"
+        "Terminal(out=narrow, err=narrow).show(table(name, [name], [[name]])); print(narrow.file.getvalue())"
+    )
+    done = subprocess.run([sys.executable, "-X", "utf8", "-c", program], capture_output=True, text=True, timeout=60)
+    assert "aaa" in done.stdout, done.stderr
