@@ -47,8 +47,11 @@ def test_the_probe_alone_can_be_extended_and_then_the_body_trains(folder):
     assert [(phase["freeze_to"], min(phase["lrs"]) > 0) for phase in plan] == [(-1, False), (-2, True)]
 
 
-# Uncut, with layers that stay as they were pretrained.
-@pytest.mark.parametrize(("channels_last", "cut"), [("true", "-4"), ("false", "-4"), ("true", "null")])
+# Cut after the third stage, or not at all, it has layers that stay as they were pretrained.
+@pytest.mark.parametrize(
+    ("channels_last", "cut"),
+    [("true", "-3"), *(pytest.param(*more, marks=pytest.mark.slow) for more in (("false", "-4"), ("true", "null")))],
+)
 def test_stopped_after_the_probe_and_resumed_it_ends_with_the_same_bits(folder, monkeypatch, channels_last, cut):
     more = ["-e", "1", "--set", f"train.channels_last={channels_last}", "--set", f"model.cut={cut}"]
     _, whole = train(folder, f"whole-{channels_last}{cut}", *more)

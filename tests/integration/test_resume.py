@@ -84,7 +84,7 @@ def _stamp(path: Path) -> int:
 
 
 @kills
-@pytest.mark.parametrize(("workers", "seed"), [(0, 1), (2, 2)])
+@pytest.mark.parametrize(("workers", "seed"), [pytest.param(0, 1, marks=pytest.mark.slow), (2, 2)])
 def test_killed_and_resumed_until_done_equals_the_undisturbed_run(images, whole, tmp_path, workers, seed):
     assert killed_and_resumed(images, tmp_path, workers, seed) >= 2
     same(tmp_path / "runs" / "run", whole)

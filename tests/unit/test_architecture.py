@@ -154,6 +154,7 @@ def test_light_modules_have_no_heavy_import_at_their_head():
     assert found == []
 
 
+@cache
 def reads() -> Counter[str]:
     """How often each leaf is read: `cfg.train.lr` or `self.cfg.train.lr`, `cfg.seed`."""
     found: Counter[str] = Counter()
