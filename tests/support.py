@@ -159,13 +159,23 @@ def short_body():
 
 
 def no_pictures(replace: Callable[[str, object], None]) -> None:
-    """Let runs draw nothing: it takes as long as their training.
+    """Let runs draw nothing, and fit no learning curve: both together take longer than their training.
 
     Args:
         replace: Sets what a dotted name stands for, as ``monkeypatch.setattr`` does.
     """
+    from imgclf import runs
+    from imgclf.workflow import look
+
+    drawn = look.batch_plot  # for `data show`, which is asked for a picture
+
+    def batch_plot(cfg, made, out, *n):
+        return out if out.parent.name == runs.PLOTS else drawn(cfg, made, out, *n)
+
     replace("imgclf.workflow.keeping.draw", lambda *_: [])
     replace("imgclf.results.plots.history_plot", lambda *_: None)
+    replace("imgclf.workflow.look.batch_plot", batch_plot)
+    replace("imgclf.results.learning_curve.curve", lambda *_: {"figure": None, "why": "not fitted in this test"})
 
 
 def history(run: Path) -> list[dict[str, str]]:
