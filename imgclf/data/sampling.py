@@ -32,19 +32,22 @@ def part_of(image: Image.Image, square: Box, matrix: np.ndarray, size: int, chan
     """
     box = looked_at(square, matrix, size)
     whole = size / scale(matrix)  # pixels a side of the square of which each is seen in one of the result
-    sides = [box[2] - box[0], box[3] - box[1]]
+    there = (box[2] - box[0], box[3] - box[1])
+    sides = list(there)
     for axis in (0, 1):
         of_square = square[axis + 2] - square[axis]
         if of_square > PIXELS_IN_ONE * whole:
-            sides[axis] = math.ceil(whole * sides[axis] / of_square)
-    # Averaged, a pixel takes nothing of what is outside the box, whose edges are those of pixels.
-    part = image.resize((sides[0], sides[1]), Image.Resampling.BOX, box)
+            sides[axis] = math.ceil(whole * there[axis] / of_square)
+    if (wanted := (sides[0], sides[1])) == there:
+        part = image.crop(box)
+    else:  # averaged, a pixel takes nothing of what is outside the box, whose edges are those of pixels
+        part = image.resize(wanted, Image.Resampling.BOX, box)
     pixels = np.array(part.convert("L") if channels == 1 else part)
     return Part(pixels, _moved(square, box) @ matrix)
 
 
 def looked_at(square: Box, matrix: np.ndarray, size: int) -> Box:
-    """The pixels of a square that a map looks at, and a few more: most maps leave a quarter to a half of them out."""
+    """The pixels of a square that a map looks at, and a few more; a map of a small crop leaves most out."""
     x, y, away = matrix @ _CORNERS
     if away.min() <= 0:  # a corner of the result lies behind the eye
         return square
@@ -86,10 +89,10 @@ def sample(part: Part, size: int, pad_mode: str, table: np.ndarray | None = None
     grid = coordinates(part.matrix, size)[None]
     found = F.grid_sample(image, grid, mode="bilinear", padding_mode=pad_mode, align_corners=False)[0].numpy()
     found += 0.5  # rounded; between 0 and 255 as the pixels it was mixed from
-    values = np.ascontiguousarray(found.astype(np.uint8))  # a sixth of the time that torch takes
+    values = np.ascontiguousarray(found.astype(np.uint8))  # quicker than by torch
     if table is None:
         return torch.from_numpy(values)
-    looked_up = bytearray(values).translate(table.tobytes())  # half of the time that NumPy takes
+    looked_up = bytearray(values).translate(table.tobytes())  # quicker than by NumPy
     return torch.frombuffer(looked_up, dtype=torch.uint8).view(values.shape)
 
 
