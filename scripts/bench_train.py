@@ -1,10 +1,10 @@
 """Training epochs from JPEG files: imgclf beside plain fastai, beside a bare PyTorch loop, and frozen beside unfrozen.
 
-    python scripts/bench_train.py fastai [--arch resnet18] [--photos FOLDER --weights FILE] [--images 128]
+    python scripts/bench_train.py fastai [--arch resnet18] [--photos FOLDER --weights FILE] [--images 256]
     python scripts/bench_train.py loop   [--arch resnet18] [--images 192]
     python scripts/bench_train.py frozen [--arch resnet18] [--images 192]
 
-All in batches of 32 at 224 pixels, presized to 460, with two workers, in turns.
+All in batches of 32 at 224 pixels, presized to 460, with two workers, in turns; beside fastai each in its own process.
 
 `fastai`: the book's recipe, a frozen epoch (the turn that warms up) and then an unfrozen one each turn, by what the
 book writes (`vision_learner`, `fit_one_cycle`) and by imgclf, in the best precision here and in fp32. Prints images a
@@ -27,6 +27,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -121,18 +122,23 @@ def epoch_of_fastai(learn: Any, number: int) -> Figures:
 
 
 def beside_fastai(options: Any, folder: Path) -> dict[str, Any]:
+    import torch
+
+    from imgclf.training import quicker
+
     benching.photos(folder, {"train": options.images, "val": VALID * 2}, options.photos)
-    theirs = of_fastai(folder, options.arch, options.weights)
-    ours = {p: session(folder, options.arch, p, options.weights) for p in options.precisions}
-    done = dict.fromkeys([*ours, "fastai"], 0)
+    known = (folder, options.arch)
+    ways: dict[str, Callable[[], Figures]] = {}
 
-    def next_epoch(name: str, fit: Callable[[Any, int], Figures], learner: Any) -> Figures:
-        done[name] += 1
-        return fit(learner, min(done[name] - 1, 1))
+    def add(name: str, fit: Callable[..., Figures], build: Callable[..., Any], *args: Any) -> None:
+        numbers, apart = count(), benching.Apart(build, *args)
+        ways[name] = lambda: apart(fit, min(next(numbers), 1))
 
-    ways: dict[str, Callable[[], Figures]] = {"fastai": lambda: next_epoch("fastai", epoch_of_fastai, theirs)}
-    for p, s in ours.items():
-        ways[f"imgclf {s.hardware.precision}"] = lambda p=p, s=s: next_epoch(p, epoch_of_imgclf, s)  # type: ignore[misc]
+    add("fastai", epoch_of_fastai, of_fastai, *known, options.weights)
+    for precision in options.precisions:
+        if precision == "auto":
+            precision = quicker.best(torch.device("cpu"))[0]
+        add(f"imgclf {precision}", epoch_of_imgclf, session, *known, precision, options.weights)
     rounds = benching.turns(ways, options.repeats, "epoch_images_per_second")
     benching.table(rounds, "images_per_second", "epoch_images_per_second", "processor_ms")
     n = VALID * 2
@@ -243,7 +249,7 @@ def frozen(options: Any, folder: Path) -> dict[str, Any]:
     return {"rounds": rounds, "goals": [benching.goal("the frozen step over the unfrozen one", found, at_least=2)]}
 
 
-PARTS = {"fastai": (beside_fastai, 128), "loop": (beside_bare, 192), "frozen": (frozen, 192)}
+PARTS = {"fastai": (beside_fastai, 256), "loop": (beside_bare, 192), "frozen": (frozen, 192)}
 
 
 def main() -> None:

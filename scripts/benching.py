@@ -6,6 +6,7 @@ turn. Beside seconds stand those of the processors in all processes together, wh
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import resource
@@ -14,7 +15,9 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
@@ -75,6 +78,34 @@ def turns(ways: Mapping[str, Callable[[], Figures]], repeats: int, key: str, war
             f"{'warming up' if turn < warm_up else f'turn {turn - warm_up + 1}'}: {shown}", file=sys.stderr, flush=True
         )
     return rounds[warm_up:]
+
+
+class Apart:
+    """One way in a process of its own: what another sets for its process, such as how memory is kept, is not its.
+
+    Args:
+        build: A function of a module, called there at once with ``args``.
+    """
+
+    made: Any = None  # in that process: what ``build`` returned
+
+    def __init__(self, build: Callable[..., Any], *args: Any) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(1, spawn, _build, (build, args))
+
+    def __call__(self, measure: Callable[..., Figures], *args: Any) -> Figures:
+        """``measure(made, *args)`` there."""
+        return self.pool.submit(_measure, measure, args).result()
+
+
+def _build(build: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    warnings.filterwarnings("ignore")
+    multiprocessing.set_start_method(None, force=True)  # as anywhere else: a spawned process would spawn its own too
+    Apart.made = build(*args)
+
+
+def _measure(measure: Callable[..., Figures], args: tuple[Any, ...]) -> Figures:
+    return measure(Apart.made, *args)
 
 
 def values(rounds: Iterable[Round], name: str, key: str) -> list[float]:

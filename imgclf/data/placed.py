@@ -12,7 +12,7 @@ import torch
 from fastai.vision.all import TfmdDL, set_seed, to_detach
 from torch.utils.data import get_worker_info
 
-from imgclf import ranks
+from imgclf import memory, ranks
 from imgclf.data import workers
 from imgclf.data.unsampled import same_length
 from imgclf.randomness import mix
@@ -116,6 +116,8 @@ class PlacedLoader(TfmdDL):
 
     def _numbered(self) -> Iterator[Any]:
         size = int(self.bs or 1)
+        if self.fake_l.num_workers:
+            memory.give_back()
         for i, made in enumerate(beside(super().__iter__(), self.device)):
             self.numbers = self._order[i * size : (i + 1) * size]
             yield made

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from imgclf import memory
 from imgclf.data.images import Preprocess
 from imgclf.errors import UserError, first_line
 from imgclf.networks import folding
@@ -26,6 +27,7 @@ def torch_forward(net: nn.Sequential, preprocess: Preprocess, device: str) -> "C
     where = _torch_device(device)
     net = net.to(where).eval()
     if where.type == "cpu":
+        memory.keep_freed()
         folding.fold(net[0])
         net = net.to(memory_format=torch.channels_last)
     mean, std = (torch.tensor(v, device=where).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imgclf import ranks
+from imgclf import memory, ranks
 from imgclf.cores import cores
 from imgclf.errors import UserError
 from imgclf.schema import Config
@@ -33,6 +33,8 @@ def resolve(cfg: Config) -> Hardware:
     import torch
 
     device = torch.device(_device(_wanted_device(cfg)))
+    if device.type == "cpu":
+        memory.keep_freed()
     wanted = cfg.train.precision
     if wanted == AUTO:
         return Hardware(device, AUTO, "")
