@@ -28,7 +28,7 @@ from scripts.benching import SUFFIXES, Figures
 
 # Pixels, grain (so that a file has about the bytes a photograph of that size has), files, and images of an epoch: the
 # files are read several times over.
-CASES = {"small": ((500, 375), benching.GRAIN, 64, 384), "large": ((4000, 3000), 6, 16, 160)}
+CASES = {"small": ((500, 375), benching.GRAIN, 64, 384), "large": ((4000, 3000), 6, 16, 192)}
 GOALS = {"small": 5, "large": 7}
 BATCH, SIZE, PRESIZE, MIN_SCALE = 32, 224, 460, 0.75
 

@@ -5,6 +5,9 @@
 `answers`, forward passes, and `steps`, forward and backward passes with BatchNorm's statistics fixed as in the default
 recipe: BatchNorm folded into the convolutions, beside layer by layer. `adam`, steps of the optimizer over all weights:
 by torch's fused kernel, beside fastai's. Of each the largest difference is shown, as a share of the largest value.
+
+`memory`, forward and backward passes as in the book's recipe, in processes of their own: memory that is freed kept for
+the next pass, beside the system's way.
 """
 
 import copy
@@ -64,6 +67,26 @@ def optimizers(body: Any, x: Any) -> dict[str, tuple[Work, Work]]:
     return {"adam": (partial(adam, usual, body), partial(adam, own, twin))}
 
 
+def network(arch: str, size: int, n: int, keep: bool = False) -> tuple[Any, Any]:
+    """A body and a batch for it; ``keep``: this process keeps the memory it frees."""
+    import torch
+
+    from imgclf import memory
+    from imgclf.networks import bodies
+
+    if keep:
+        memory.keep_freed()
+    torch.manual_seed(0)
+    body = bodies.body(arch).eval().to(memory_format=torch.channels_last)
+    return body, torch.randn(n, 3, size, size).to(memory_format=torch.channels_last)
+
+
+def learning(made: tuple[Any, Any]) -> Figures:
+    """BatchNorm with the statistics of the batch."""
+    body, x = made
+    return timed(partial(steps, body.train(), x), len(x))
+
+
 def timed(work: Work, n: int) -> Figures:
     found: Figures = {}
     with benching.timed(found, PASSES * n):
@@ -73,8 +96,6 @@ def timed(work: Work, n: int) -> Figures:
 
 
 def main() -> None:
-    import torch
-
     from imgclf.networks import bodies
 
     parser = benching.parser(__doc__, repeats=15)
@@ -82,20 +103,24 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=16)
     options = parser.parse_args()
-    torch.manual_seed(0)
-    body = bodies.body(options.arch).eval().to(memory_format=torch.channels_last)
-    images = torch.randn(options.batch_size, 3, options.size, options.size)
-    x = images.to(memory_format=torch.channels_last)
+    known = options.arch, options.size, options.batch_size
+    body, x = network(*known)
     found = {}
-    for part, (usual, own) in {**folding(body, x), **optimizers(copy.deepcopy(body), x)}.items():
-        expected, made = usual(), own()
-        print(f"{part}: largest difference {float((made - expected).abs().max() / expected.abs().max()):.1g}")
-        ways = {"usual": partial(timed, usual, options.batch_size), "imgclf": partial(timed, own, options.batch_size)}
+
+    def compare(part: str, ways: dict[str, Callable[[], Figures]]) -> None:
         rounds = benching.turns(ways, options.repeats, "ms")
         benching.table(rounds, "ms", "processor_ms")
         ratios = benching.ratios(rounds, "ms", "usual", "imgclf")
         found[part] = {"rounds": rounds, "usual over imgclf": ratios}
         print(f"usual over imgclf: {benching.spread(ratios)}", flush=True)
+
+    for part, (usual, own) in {**folding(body, x), **optimizers(copy.deepcopy(body), x)}.items():
+        expected, made = usual(), own()
+        print(f"{part}: largest difference {float((made - expected).abs().max() / expected.abs().max()):.1g}")
+        compare(part, {"usual": partial(timed, usual, len(x)), "imgclf": partial(timed, own, len(x))})
+    print("memory")
+    apart = {name: benching.Apart(network, *known, keep) for name, keep in (("usual", False), ("imgclf", True))}
+    compare("memory", {name: partial(process, learning) for name, process in apart.items()})
     benching.write(options, **found)
 
 

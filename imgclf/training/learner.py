@@ -72,10 +72,12 @@ def build(
     learn.remove_cbs(learn.cbs.filter(lambda cb: isinstance(cb, ProgressCallback)))
     learn.logger = noop
     learn.recorder.smooth_loss = SmoothLoss()
-    learn.add_cbs([*precision.callbacks(hardware), *augment.callbacks(cfg)])
+    once = not any(phase.epochs_of_steps for phase in plan.schedule(cfg, weights.pretrained, probe)[0])
+    exact = precision.validates_as_the_bundle(hardware, once)
+    learn.add_cbs([*precision.callbacks(hardware, exact), *augment.callbacks(cfg)])
     # Not `fit_head`: a Learner takes a callback's own name away with the callback, after the fit it was added for.
     learn.probe = FitHead(hardware, loaders.balance) if probe else None
-    learn.heard = Overhear(precision.as_the_bundle(hardware))
+    learn.heard = Overhear(exact)
     keeps = batchnorm.callbacks(cfg, probe)
     learn.add_cbs(keeps)
     MicroBatches(loaders.batch_size, cfg.train.accumulate).install(learn)

@@ -62,6 +62,17 @@ def test_in_another_precision_the_bundle_is_asked(images, tmp_path, passes):
     agree(report, tmp_path)
 
 
+@pytest.mark.parametrize(("epochs", "more_passes"), [("0", 0), ("1", 1)])
+def test_in_another_precision_a_single_validation_is_in_fp32(epochs, more_passes, tmp_path, passes):
+    folder = shapes.write_with_weights(tmp_path, per_class=7)
+    more = ("-e", epochs, "--set", "train.precision=bf16", "--name", "run")
+    done = run_here("train", *shapes.pretrained(folder), *more, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "runs" / "run" / runs.EVAL_REPORT).read_text())
+    assert passes == [report["n"]] * more_passes
+    agree(report, tmp_path)
+
+
 def test_a_bundle_that_says_otherwise_is_judged_by_its_own_answers(images, tmp_path, passes, monkeypatch):
     from imgclf.training.features import Overhear
 

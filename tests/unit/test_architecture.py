@@ -37,6 +37,7 @@ GROUND = (
     "randomness",
     "ranks",
     "cores",
+    "memory",
     "disk",
     "starter",
 )
