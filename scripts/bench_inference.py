@@ -8,7 +8,7 @@ JPEGs of 500 x 375 pixels at 224, batches of 64, in turns:
 `predict`: what `imgclf predict FOLDER --format csv` does once the model is loaded, with a bundle and with an ONNX file.
 Beside it a bare loop, torch's `DataLoader` with as many workers that decode with the same function, the same network,
 and the softmax; the same for onnxruntime; and what the book writes, `learn.predict(file)` file by file, over the first
-32 files.
+32 files, in a process of its own.
 
 `evaluate`: what `imgclf evaluate` does, decoding, answers and all figures, over EVALUATED images. Beside it a bare
 PyTorch loop that decodes ahead in as many threads, and the network alone over batches (of the first 256 images) that
@@ -129,14 +129,11 @@ def predicting(options: argparse.Namespace, folder: Path, bundle: Path) -> dict[
     exported = onnx.export(bundle, folder.parent / "model.onnx")
     files = sorted((folder / "val").rglob("*.jpg"))
     ours, graph = inference.load(bundle), inference.load(exported)
-    learn, plain, plain_onnx = (
-        bench_train.of_fastai(folder, options.arch, None),
-        torch_forward(bundle),
-        onnx_forward(exported),
-    )
+    plain, plain_onnx = torch_forward(bundle), onnx_forward(exported)
+    learn = benching.Apart(bench_train.of_fastai, folder, options.arch, None)
     rounds = benching.turns(
         {
-            "learn.predict": lambda: one_by_one(learn, files[:ONE_BY_ONE]),
+            "learn.predict": lambda: learn(one_by_one, files[:ONE_BY_ONE]),
             "bare": lambda: bare(ours, files, plain),
             "imgclf": lambda: commanded(ours, folder / "val", len(files)),
             "bare ONNX": lambda: bare(ours, files, plain_onnx),

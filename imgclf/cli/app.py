@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import io
 import os
 import signal
@@ -110,6 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
     code = run(arguments)
     with contextlib.suppress(ValueError):  # in a thread
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # one more Ctrl-C ends what is left to do, without a traceback
+    gc.freeze()  # or Python looks for garbage among all that torch and fastai made, as it ends: that takes two seconds
     sys.exit(code)
 
 

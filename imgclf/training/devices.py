@@ -111,11 +111,11 @@ def processes(cfg: Config) -> int:
     Raises:
         UserError: if there are not so many devices.
     """
-    import torch
-
     wanted = cfg.train.devices
     if wanted == 1:
         return 1
+    import torch
+
     device = _wanted_device(cfg)
     check_several(device)
     n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0

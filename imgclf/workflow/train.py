@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgclf import __version__, disk, locks, ranks, runs
+from imgclf import __version__, disk, locks, memory, ranks, runs
 from imgclf.config import dump
 from imgclf.console import Terminal, finite, log_to, logger
 from imgclf.data import location
+from imgclf.data.garbage import seldom_collected
 from imgclf.errors import Interrupted, ModelError
 from imgclf.results import phases
 from imgclf.results.multilabel import MultiEvaluation
@@ -87,7 +88,8 @@ def train(
             model so far, evaluated.
     """
     location.location(cfg, needed=True)  # before the seconds that torch takes
-    from imgclf.training import archs, network, scores, weights
+    with seldom_collected():  # torch and fastai make a million objects, which stay
+        from imgclf.training import archs, network, scores, weights
 
     terminal = together.voice(terminal)
     network.check_trust(cfg, trust)
@@ -157,6 +159,7 @@ def go(
         )  # fmt: skip
         result = _train(cfg, run, terminal, command, events, resumed, started)
         events.tell("end", status=result.status, result=result.to_dict())
+    memory.give_back()  # a program that goes on needs no more what the steps needed
     if result.status == "interrupted":
         raise Interrupted(
             f"interrupted after {result.epochs_done} whole epochs; the best model so far, evaluated, is in {run.path}",

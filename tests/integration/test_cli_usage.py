@@ -348,3 +348,20 @@ def test_a_real_process_ends_with_the_code_and_without_a_traceback(here):
     assert (done.returncode, done.stdout) == (3, b"")
     assert done.stderr.startswith(b"error: no such file or folder")
     assert not HAS_CONTROL.search(done.stderr.decode())
+
+
+def told_by(code: str, cwd: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
+    return done.stdout
+
+
+def test_a_wrong_path_is_told_before_torch_is_imported(tmp_path):
+    code = "import sys; from imgclf.cli.app import run; code = run(['train', '-d', 'nowhere'])"
+    assert told_by(f"{code}; print(code, {{'torch', 'fastai'}} & set(sys.modules))", tmp_path) == "3 set()\n"
+
+
+def test_at_the_end_no_garbage_is_looked_for(tmp_path):
+    code = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))"
+    assert told_by(f"{code}; from imgclf.cli.app import main; main(['--version'])", tmp_path).endswith("True\n")
