@@ -8,6 +8,7 @@ and writes the first checkpoint before it does. Both end with that batch: 16 ima
 weights, two workers. `python -c pass` is what any Python program takes.
 """
 
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -27,7 +28,9 @@ SETTINGS = [
 
 
 def end(*_: object) -> None:
-    """A batch is trained: end the process as it stands."""
+    """A batch is trained: end the process as it stands, and those that read images, which hold its output open."""
+    for process in multiprocessing.active_children():
+        process.kill()
     os._exit(0)
 
 
