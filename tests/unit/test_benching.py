@@ -1,8 +1,12 @@
 """What the benchmark scripts share: turns, ratios, goals, and the processes they start."""
 
+import importlib
 import json
+import multiprocessing
+import os
 import sys
 from argparse import Namespace
+from operator import methodcaller
 
 import pytest
 from PIL import Image
@@ -25,6 +29,12 @@ def test_ways_take_turns_and_the_first_turn_does_not_count(capsys):
     assert rounds == [{"a": {"seconds": 3}, "b": {"seconds": 4}}, {"a": {"seconds": 5}, "b": {"seconds": 6}}]
     assert benching.ratios(rounds, "seconds", "b", "a") == [4 / 3, 6 / 5]
     assert "warming up: a 1, b 2" in capsys.readouterr().err
+
+
+def test_a_way_apart_has_a_process_of_its_own_that_starts_others_as_any_does():
+    assert benching.Apart(importlib.import_module, "os")(methodcaller("getpid")) != os.getpid()
+    started = benching.Apart(importlib.import_module, "multiprocessing")(methodcaller("get_start_method"))
+    assert started == multiprocessing.get_start_method()
 
 
 @pytest.mark.parametrize(
