@@ -123,14 +123,21 @@ def one_by_one(learn: Any, files: list[Path]) -> Figures:
 
 
 def predicting(options: argparse.Namespace, folder: Path, bundle: Path) -> dict[str, Any]:
+    import torch
+
     from imgclf.shipping import inference
     from imgclf.shipping.exporters import onnx
+    from imgclf.training import quicker
 
     exported = onnx.export(bundle, folder.parent / "model.onnx")
     files = sorted((folder / "val").rglob("*.jpg"))
     ours, graph = inference.load(bundle), inference.load(exported)
     plain, plain_onnx = torch_forward(bundle), onnx_forward(exported)
     learn = benching.Apart(bench_train.of_fastai, folder, options.arch, None)
+    ways = {}
+    if faster := quicker.faster(torch.device("cpu")):
+        half = inference.load(bundle, precision=faster[0])
+        ways[f"imgclf --precision {faster[0]}"] = lambda: commanded(half, folder / "val", len(files))
     rounds = benching.turns(
         {
             "learn.predict": lambda: learn(one_by_one, files[:ONE_BY_ONE]),
@@ -138,6 +145,7 @@ def predicting(options: argparse.Namespace, folder: Path, bundle: Path) -> dict[
             "imgclf": lambda: commanded(ours, folder / "val", len(files)),
             "bare ONNX": lambda: bare(ours, files, plain_onnx),
             "imgclf ONNX": lambda: commanded(graph, folder / "val", len(files)),
+            **ways,
         },
         options.repeats,
         "images_per_second",
@@ -147,6 +155,7 @@ def predicting(options: argparse.Namespace, folder: Path, bundle: Path) -> dict[
     for name, beside, least in (
         ("imgclf", "learn.predict", 3), ("imgclf", "bare", 0.9),
         ("imgclf ONNX", "learn.predict", 3), ("imgclf ONNX", "bare ONNX", 0.9),
+        *((name, "learn.predict", 3) for name in ways),
     ):  # fmt: skip
         found = benching.ratios(rounds, "images_per_second", name, beside)
         goals.append(benching.goal(f"{name} over {beside}, images a second", found, at_least=least))

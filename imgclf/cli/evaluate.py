@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from imgclf.cli import completion
-from imgclf.cli.options import BatchSizeOption, DeviceOption, RunsDirOption, TrustOption, command
+from imgclf.cli.options import BatchSizeOption, DeviceOption, PrecisionOption, RunsDirOption, TrustOption, command
 from imgclf.console import Terminal
 
 TopKOption = Annotated[
@@ -58,6 +58,7 @@ def evaluate_cli(
     runs_dir: RunsDirOption = Path("runs"),
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
     trust: TrustOption = False,
 ) -> None:
     """Judge a model: accuracy with its interval, per class, confusion, calibration, worst images.
@@ -77,6 +78,7 @@ def evaluate_cli(
         part=split,
         runs_dir=runs_dir,
         device=device,
+        precision=precision,
         batch_size=batch_size,
         terminal=terminal,
         trust=trust,

@@ -53,6 +53,14 @@ TrustOption = Annotated[
     typer.Option("--trust", help="Run the code that a custom head names or a model file holds.", show_default=False),
 ]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images per step.")]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help="fp32; bf16 or fp16 (GPU) may be quicker, and change an answer's third digit.",
+        autocompletion=completion.words("fp32", "bf16", "fp16"),
+    ),
+]
 AbstainOption = Annotated[
     float | None,
     typer.Option("--abstain", metavar="RATE", help="Answer 'unknown' where more than RATE of the answers were wrong."),

@@ -15,6 +15,7 @@ from imgclf.cli.options import (
     BatchSizeOption,
     DeviceOption,
     ModelArgument,
+    PrecisionOption,
     RunsDirOption,
     TrustOption,
     WorkersOption,
@@ -50,6 +51,7 @@ def predict_cli(
     runs_dir: RunsDirOption = Path("runs"),
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
     trust: TrustOption = False,
 ) -> None:
     """Classify photographs.
@@ -73,7 +75,7 @@ def predict_cli(
 
     found = locate(model, runs_dir)
     sources = Sources(tuple(paths), sys.stdin.buffer if STDIN in paths else None, allow_network)
-    predictor = inference.load(found, device, trust)
+    predictor = inference.load(found, device, trust, precision)
     if abstain is not None:
         rate, least = predictor.least_prob(abstain)
         terminal.note(

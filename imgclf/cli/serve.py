@@ -10,6 +10,7 @@ from imgclf.cli.options import (
     AbstainOption,
     DeviceOption,
     ModelArgument,
+    PrecisionOption,
     RunsDirOption,
     TrustOption,
     WorkersOption,
@@ -36,6 +37,7 @@ def serve_cli(
     ] = None,
     runs_dir: RunsDirOption = Path("runs"),
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
     trust: TrustOption = False,
 ) -> None:
     """Serve a model: a page to drop photos on, and a JSON interface. Ctrl-C ends it.
@@ -51,6 +53,7 @@ def serve_cli(
     from imgclf.workflow.serve import serve
 
     serve(
-        model, host=host, port=port, runs_dir=runs_dir, device=device, trust=trust, abstain=abstain, max_mb=max_mb,
-        workers=workers, batch_size=batch_size, allow_hosts=allow_host or (), terminal=terminal, ready=ready,
+        model, host=host, port=port, runs_dir=runs_dir, device=device, precision=precision, trust=trust,
+        abstain=abstain, max_mb=max_mb, workers=workers, batch_size=batch_size, allow_hosts=allow_host or (),
+        terminal=terminal, ready=ready,
     )  # fmt: skip

@@ -16,20 +16,33 @@ from imgclf.shipping import layers
 if TYPE_CHECKING:
     from imgclf.shipping.inference import Seen
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 IN_CACHE = 16  # images whose feature maps a processor's caches hold: more at once are slower
 
 
-def torch_forward(net: nn.Sequential, preprocess: Preprocess, device: str) -> "Callable[[np.ndarray], Seen]":
+def torch_forward(
+    net: nn.Sequential, preprocess: Preprocess, device: str, precision: str = "fp32"
+) -> "Callable[[np.ndarray], Seen]":
     """uint8 RGB images (N, S, S, 3) to the answers of ``Sequential(body, head)`` and the body's pooled features.
 
     On a processor the network itself is made quicker: its answers stay, but its weights become others.
+
+    Args:
+        precision: Of the body; head and answers stay float32.
+
+    Raises:
+        UserError: for a device that is not here, or cannot compute in that precision.
     """
     where = _torch_device(device)
+    if precision == "fp16" and where.type == "cpu":
+        raise UserError(f"--precision fp16 is for a GPU, this is {where}", "use bf16, or fp32")
     net = net.to(where).eval()
     if where.type == "cpu":
         memory.keep_freed()
         folding.fold(net[0])
         net = net.to(memory_format=torch.channels_last)
+    numbers = DTYPES[precision]
+    net[0].to(numbers)
     mean, std = (torch.tensor(v, device=where).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
 
     def see(images: np.ndarray) -> "Seen":
@@ -42,9 +55,9 @@ def torch_forward(net: nn.Sequential, preprocess: Preprocess, device: str) -> "C
         # TF32 (cuDNN's default) would make an image's answer depend on its batch in the third decimal.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             x = layers.model_input(torch.tensor(images, device=where), mean, std)
-            features = net[0](x)
+            features = net[0](x.to(numbers)).float()
             pooled = features.flatten(2).mean(2) if features.ndim > 2 else features
-            return net[1](features).float().cpu().numpy(), pooled.float().cpu().numpy()
+            return net[1](features).float().cpu().numpy(), pooled.cpu().numpy()
 
     return see
 

@@ -34,6 +34,7 @@ def evaluate(
     part: str | None = None,
     runs_dir: Path = Path("runs"),
     device: str = "auto",
+    precision: str = "fp32",
     batch_size: int = 64,
     terminal: Terminal | None = None,
     trust: bool = False,
@@ -45,6 +46,7 @@ def evaluate(
         model: A run, its name, a bundle folder or an exported file; None: the newest finished run.
         data: A labelled folder or table, read with the run's own data settings; None: the run's split.
         part: ``train``, ``valid`` or ``test`` of the run's split; None: ``valid``. With ``data`` every image counts.
+        precision: As ``imgclf.load`` takes it.
         trust: Whether the code that a custom head names may run.
         asked: What is wanted beyond the usual figures.
 
@@ -60,7 +62,7 @@ def evaluate(
         raise UserError(f"--split: there is no part '{part}'.{did_you_mean(part, PARTS)}", f"one of {', '.join(PARTS)}")
     asked.check(part, data is not None)
     path = locate(model, runs_dir)
-    predictor = inference.load(path, device, trust)
+    predictor = inference.load(path, device, trust, precision)
     own_part = part if data is None else None
     asked.check_model(predictor, own_part == "valid")
     root, chosen = _labelled(path, data, part, predictor, terminal)
@@ -72,7 +74,8 @@ def evaluate(
     terminal.note(f"evaluating {path} on {len(chosen)} images of {root}")
     raw = predict(predictor, root, chosen, terminal, batch_size)
     found = figures(raw)
-    found = replace(found, warnings=[*sentences(own_part, raw.task), *found.warnings])
+    other = [f"computed in {precision} (--precision); a run's own figures are in fp32"] if precision != "fp32" else []
+    found = replace(found, warnings=[*other, *sentences(own_part, raw.task), *found.warnings])
     found = _with_unlike(found, raw, predictor, own_part == "valid")
     found = asked.answer(found, raw, predictor, own_part == "valid")
     return found if run is None else _with_run(found, run, own_part)

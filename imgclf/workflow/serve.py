@@ -28,6 +28,7 @@ def serve(
     port: int = 8000,
     runs_dir: Path = Path("runs"),
     device: str = "auto",
+    precision: str = "fp32",
     trust: bool = False,
     abstain: float | None = None,
     max_mb: float = 20,
@@ -41,6 +42,7 @@ def serve(
 
     Args:
         port: 0: a free one.
+        precision: As ``imgclf.load`` takes it.
         abstain: The highest rate of wrong answers; less sure ones are ``unknown``; None: all are given.
         max_mb: The largest body of a request.
         workers: Threads that decode images; None: one for each core, at most 8.
@@ -59,7 +61,7 @@ def serve(
     limits = Limits(body_bytes=int(max_mb * 2**20))
     with listen(host, port, BACKLOG) as listening:  # before the model: a taken port is told at once
         path = locate(model, runs_dir)
-        predictor = inference.load(path, device, trust)
+        predictor = inference.load(path, device, trust, precision)
         rate, least = (None, None) if abstain is None else predictor.least_prob(abstain)
         facts = describe(predictor, path, limits, {"abstain": rate, "least_prob": least})
         app = application(predictor, facts, limits, least, workers, batch_size, (host, *allow_hosts))

@@ -102,6 +102,15 @@ def test_the_command_prints_the_reports_figures(work, report):
     assert f"accuracy {a['value']:.3f} ({a['low']:.3f}–{a['high']:.3f}, n={a['n']})" in said
 
 
+def test_what_half_the_digits_cost_is_told_and_asked_for_by_name(work, report):
+    half = run_here("evaluate", "mine", "--precision", "bf16", "--json", cwd=work).json
+    assert half["warnings"][0].startswith("computed in bf16 (--precision)")
+    assert half["accuracy"]["value"] == pytest.approx(report["accuracy"]["value"], abs=0.11)  # three of 30 images
+    assert half["valid_loss"] != report["valid_loss"]
+    rows = run_here("predict", "mine", "photos/valid", "--precision", "bf16", "--json", cwd=work).json["predictions"]
+    assert len(rows) == half["accuracy"]["n"] and all(row["label"] for row in rows)
+
+
 def test_the_same_files_named_as_data(work, report):
     other = run_here("evaluate", "mine", "--data", "photos/valid", "--json", cwd=work).json
     # Paths are relative to another folder, nothing was chosen on the data, and the last two are of a run.

@@ -164,6 +164,32 @@ def test_a_device_that_is_not_there(model, device):
         inference.load(model, device)
 
 
+def test_half_the_digits_give_nearly_the_same_answers(model, pixels, photos):
+    exact, half = inference.load(model), inference.load(model, precision="bf16")
+    logits, there = half.logits(pixels), exact.logits(pixels)
+    assert half.network[0][0].weight.dtype == torch.bfloat16 and logits.dtype == np.float32
+    np.testing.assert_allclose(logits, there, atol=0.05 * np.abs(there).max())
+    assert not np.array_equal(logits, there)
+    [answer] = half.predict(photos[:1])
+    assert answer.features.dtype == np.float32 and answer.probs.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("precision", "message"),
+    [("fp16", "fp16 is for a GPU, this is cpu"), ("fp8", "there is no 'fp8'. Did you mean")],
+)
+def test_a_precision_that_cannot_be_had(model, precision, message):
+    with pytest.raises(UserError, match=message) as caught:
+        inference.load(model, precision=precision)
+    assert "bf16" in caught.value.hint
+
+
+def test_a_finished_graph_has_its_own_precision(model, tmp_path):
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(UserError, match=r"model\.onnx is a finished graph"):
+        inference.load(tmp_path / "model.onnx", precision="bf16")
+
+
 def test_loading_needs_no_fastai_and_onnx_no_torch(model):
     code = (
         "import sys; from imgclf.shipping import inference; assert 'torch' not in sys.modules;"
