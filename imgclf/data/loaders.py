@@ -39,6 +39,8 @@ CPU = torch.device("cpu")
 Stats = tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET: Stats = (IMAGENET_MEAN, IMAGENET_STD)
 LARGEST_BATCH, SMALLEST_BATCH, ENOUGH_STEPS = 64, 8, 15
+# From random weights there is more to learn, and BatchNorm follows the batches, which few images make unsteady.
+SMALLEST_FROM_RANDOM, ENOUGH_FROM_RANDOM = 16, 30
 # Without gradients a batch so many times as large takes less memory than one of training; one of a few images is slow.
 VALID_BATCHES_LARGER = 4
 
@@ -182,7 +184,7 @@ def build(
     """
     n_channels, why = channels.resolve(cfg, dataset, pretrained)
     preprocess = preprocess_record(cfg, n_channels, stats, crop_pct)
-    batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train), ranks.world())
+    batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train), ranks.world(), pretrained)
     valid_size = max(batch_size, min(LARGEST_BATCH, VALID_BATCHES_LARGER * batch_size))
     # What the device looks up may have twice the sides of what is asked for, less one.
     side = sides(cfg)[1] * (2 if on_device(cfg, device) else 1)
@@ -227,7 +229,7 @@ class TellTrouble(Callback):
             self.tell = str
 
 
-def choose_batch_size(wanted: int | str, n_train: int, processes: int = 1) -> tuple[int, str]:
+def choose_batch_size(wanted: int | str, n_train: int, processes: int = 1, pretrained: bool = True) -> tuple[int, str]:
     """The batch size of each process, and a note for the user where it needs one.
 
     A small data set at batch size 64 gives a handful of steps an epoch, too few to learn from: 244 photographs of ants
@@ -241,7 +243,8 @@ def choose_batch_size(wanted: int | str, n_train: int, processes: int = 1) -> tu
     each = f" for each of {processes} processes" if processes > 1 else ""
     if wanted == "auto":
         size = LARGEST_BATCH
-        while size > SMALLEST_BATCH and most // size < ENOUGH_STEPS:
+        least, enough = (SMALLEST_BATCH, ENOUGH_STEPS) if pretrained else (SMALLEST_FROM_RANDOM, ENOUGH_FROM_RANDOM)
+        while size > least and most // size < enough:
             size //= 2
         size = min(size, most)
         why = f", so that an epoch has {most // size} steps" if size < LARGEST_BATCH else ""

@@ -52,6 +52,11 @@ class FusedAdam(Optimizer):
             )  # fmt: skip
 
 
+def is_adam(made_by: Callable[..., Any]) -> bool:
+    """Whether that is an Adam, whose steps are as long as the learning rate says, whatever the gradient."""
+    return made_by in (Adam, FusedAdam)
+
+
 def _laid_as(parameter: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """The values in the memory format of the parameter; of a checkpoint they come contiguous."""
     return values if values.stride() == parameter.stride() else torch.empty_like(parameter).copy_(values)

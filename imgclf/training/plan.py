@@ -38,6 +38,7 @@ PROBE = Curve("closed_form", 0.0)
 LR_MULT = 100.0  # fine_tune's, where train.lr_mult is auto
 # Where train.lr is auto and the head begins at the probe, and trains along or not (docs/recipe.md).
 PROBE_LR, OUT_OF_FOLD_LR, PROBE_LR_MULT = 1e-4, 2e-4, 1.0
+RANDOM_LR = 4e-3  # where a ResNet begins at random weights (docs/recipe.md)
 FREEZE_EPOCHS = 1  # where train.freeze_epochs is auto
 
 HEAD_ONLY, LAST_OF_BODY, ALL_LAYERS = -1, -2, 0
@@ -98,6 +99,12 @@ def _asked(cfg: Config) -> tuple[str, str, int | str]:
 def wants_probe(cfg: Config, pretrained: bool) -> bool:
     """Whether the recipe begins with the probe, if head and data allow it."""
     return pretrained and _asked(cfg) == ("auto", "auto", "auto")
+
+
+def from_random(cfg: Config, pretrained: bool) -> bool:
+    """Whether it is the recipe that trains all layers from random weights, in one cycle."""
+    chosen = not pretrained and _asked(cfg)[1] == "auto"
+    return chosen and [phase.curve for phase in _phases(cfg, pretrained, False)[0]] == [ONE_CYCLE]
 
 
 def _unfreezes_to(cfg: Config, probe: bool) -> int:

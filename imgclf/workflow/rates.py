@@ -9,7 +9,7 @@ from imgclf import ranks, runs
 from imgclf.errors import ConfigError
 from imgclf.runs import Run
 from imgclf.training.lr import Found
-from imgclf.training.plan import OUT_OF_FOLD_LR, PROBE_LR, Phase, Plan
+from imgclf.training.plan import Phase, Plan
 from imgclf.workflow import together
 from imgclf.workflow.events import Events
 from imgclf.workflow.session import Session
@@ -25,11 +25,11 @@ def choose(s: Session, run: Run | None = None, events: Events | None = None) -> 
         s.terminal.note(f"learning rate: {s.given_lr:g}, as given")
         record(run, "lr", {"value": s.given_lr, "reason": "as given"})
         return float(s.given_lr)
-    if s.probe:
-        why = "for a head that begins at the probe (train.recipe: auto)"
-        lr = OUT_OF_FOLD_LR if hasattr(s.learn, "out_of_fold") else PROBE_LR
+    if s.recipe_lr:
+        lr, why = s.recipe_lr
+        finder = "train.lr_unfrozen=auto" if s.probe else "train.schedule=one_cycle"
         events.tell("lr", lr=lr, reason=why)
-        s.terminal.note(f"learning rate: {lr:g}, {why}; --set train.lr_unfrozen=auto looks for one")
+        s.terminal.note(f"learning rate: {lr:g}, {why}; --set {finder} looks for one")
         record(run, "lr", {"value": lr, "reason": why})
         return lr
     s.terminal.note("learning rate: looking for one (--lr NUMBER skips this)")

@@ -24,6 +24,7 @@ from imgclf.training import (
     learner,
     lr,
     network,
+    optimizers,
     plan,
     plan_view,
     scores,
@@ -80,9 +81,20 @@ class Session:
         return None if wanted == "auto" else wanted
 
     @property
+    def recipe_lr(self) -> tuple[float, str] | None:
+        """The recipe's own learning rate, and why it is that; None: it has none, a rate has to be found."""
+        if self.probe:
+            lr = plan.OUT_OF_FOLD_LR if hasattr(self.learn, "out_of_fold") else plan.PROBE_LR
+            return lr, "for a head that begins at the probe (train.recipe: auto)"
+        adam, resnet = optimizers.is_adam(self.learn.opt_func), self.arch.library == "torchvision"
+        if adam and resnet and plan.from_random(self.cfg, self.weights.pretrained):
+            return plan.RANDOM_LR, "for a ResNet from random weights (train.recipe: auto)"
+        return None
+
+    @property
     def lr_is_known(self) -> bool:
-        """Whether the learning rate needs no finder: it is given, or the recipe's after the probe."""
-        return self.given_lr is not None or self.probe
+        """Whether the learning rate needs no finder: it is given, or the recipe's."""
+        return self.given_lr is not None or self.recipe_lr is not None
 
     def explained(self, run: Run | None = None) -> AbstractContextManager[None]:
         """Within the block, what the machine is to blame for is an error that says so."""

@@ -12,19 +12,27 @@ from support import run_here
 from imgclf.config import load_config
 from imgclf.console import Terminal
 from imgclf.training import lr
-from imgclf.workflow import session
+from imgclf.workflow import rates, session
 
 
 @pytest.fixture
-def ready(tmp_path):
-    cfg = load_config(
-        **{
-            "data.path": str(shapes.write(tmp_path / "images", per_class=10)), "data.batch_size": 8, "data.workers": 0,
-            "augment.presize": 40, "augment.size": 32, "model.arch": "resnet18", "model.pretrained": False,
+def begin(tmp_path):
+    """``begin(**settings)``: a session that is ready to train from random weights."""
+
+    def make(**settings):
+        return session.start(load_config(**{**usual, **settings}), Terminal(quiet=True))
+
+    usual = {
+        "data.path": str(shapes.write(tmp_path / "images", per_class=10)), "data.batch_size": 8, "data.workers": 0,
+        "augment.presize": 40, "augment.size": 32, "model.arch": "resnet18", "model.pretrained": False,
             "train.precision": "fp32", "train.device": "cpu", "model.cut": -4,
-        }
-    )  # fmt: skip
-    return session.start(cfg, Terminal(quiet=True))
+    }  # fmt: skip
+    return make
+
+
+@pytest.fixture
+def ready(begin):
+    return begin()
 
 
 def everything(learn):
@@ -93,6 +101,24 @@ def test_nothing_is_written(ready, tmp_path, monkeypatch):
     before = sorted(tmp_path.rglob("*"))
     lr.find(ready.learn, [], n_steps=6)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_from_random_weights_the_recipe_has_a_rate_of_its_own(begin, monkeypatch):
+    """What the finder suggests there varies by a hundred from seed to seed (docs/recipe.md)."""
+    monkeypatch.setattr(session.Session, "find_lr", lambda s: pytest.fail("the finder was asked"))
+    s = begin()
+    assert s.lr_is_known and rates.choose(s) == 4e-3 == s.plan(4e-3).phases[0].lrs[-1]
+
+
+@pytest.mark.parametrize(
+    "other", [{"train.opt": "sgd"}, {"train.schedule": "one_cycle"}, {"train.recipe": "book"}], ids=str
+)
+def test_whoever_chooses_another_recipe_gets_the_finder(begin, other, monkeypatch):
+    """A rate of Adam's is none for SGD."""
+    monkeypatch.setattr(session.Session, "find_lr", lambda s: lr.Found([], [], {}, 0.01, "found"))
+    monkeypatch.setattr(rates, "keep", lambda *_: None)
+    s = begin(**other)
+    assert not s.lr_is_known and rates.choose(s) == 0.01
 
 
 def test_the_command_gives_the_contract(tmp_path):

@@ -156,7 +156,8 @@ def test_a_found_rate_is_recorded_with_its_reason(images, tmp_path, whole):
     from imgclf.runs import Run
 
     settings = [parse_set(text) for text in SMALL if "=" in text]
-    cfg = load("digits", [*settings, parse_set(f"data.path={images}"), parse_set("data.batch_size=9")]).config
+    more = map(parse_set, [f"data.path={images}", "data.batch_size=9", "train.freeze_epochs=1"])
+    cfg = load("digits", [*settings, *more]).config
     shutil.copytree(whole, tmp_path / "run")
     run = Run(tmp_path / "run")
     chosen = rates.choose(session.start(cfg, Terminal(quiet=True)), run)

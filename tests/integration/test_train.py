@@ -308,7 +308,7 @@ def test_dry_run_rehearses_everything_and_leaves_nothing(photos, tmp_path):
 
 
 def test_auto_lr_leaves_its_curve(photos, work):
-    settings = [a for a in FAST if a not in ("--lr", "0.003")]
+    settings = [*(a for a in FAST if a not in ("--lr", "0.003")), "--set", "train.schedule=one_cycle"]
     done = run_here("train", "-d", photos, "-e", "1", *settings, "--name", "found", "--json", cwd=work)
     assert done.returncode == 0, done.stderr
     curve = json.loads((work / "runs" / "found" / "lr_find.json").read_text())

@@ -187,6 +187,12 @@ def test_a_small_data_set_gets_small_batches(n_train, expected):
     assert str(expected) in note
 
 
+@pytest.mark.parametrize(("n_train", "expected"), [(100, 16), (244, 16), (735, 16), (1438, 32), (2000, 64)])
+def test_from_random_weights_it_takes_more_steps(n_train, expected):
+    assert loaders.choose_batch_size("auto", n_train, pretrained=False)[0] == expected
+    assert loaders.choose_batch_size(64, n_train, pretrained=False)[0] == 64
+
+
 def test_a_given_batch_size_is_never_changed_but_to_what_there_is():
     assert loaders.choose_batch_size(64, 244) == (64, "")
     assert loaders.choose_batch_size(64, 10)[0] == 10

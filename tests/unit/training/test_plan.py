@@ -109,6 +109,19 @@ def test_without_pretraining_there_is_no_frozen_phase_and_one_rate():
     assert (only.name, only.epochs, only.freeze_to, only.lrs) == ("one_cycle", 5, 0, (1e-2,) * 3)
 
 
+@pytest.mark.parametrize(
+    ("pretrained", "train", "expected"),
+    [
+        (False, {}, True), (False, {"freeze_epochs": 0}, True), (True, {}, False),
+        (False, {"schedule": "one_cycle"}, False), (False, {"recipe": "book"}, False),
+        (False, {"freeze_epochs": 1}, False), (False, {"epochs": 0}, False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_only_the_recipes_own_cycle_has_its_rate_from_random_weights(pretrained, train, expected):
+    assert plan.from_random(cfg(**train), pretrained) is expected
+
+
 @pytest.mark.parametrize(("pretrained", "told"), [(False, True), (True, False)])
 def test_a_ratio_of_rates_that_has_no_use_is_told(pretrained, told):
     assert ("train.lr_mult (50) is for an unfrozen phase" in make(pretrained, lr_mult=50.0).reason) == told
