@@ -34,6 +34,8 @@ def unfreezing(rows: Sequence[dict[str, Any]], metric: str) -> dict[str, Any] | 
 def sentence(found: dict[str, Any]) -> str:
     """The comparison for people."""
     before, after = f"{found['frozen']:.4g} {FROZEN[found['phase']]}", f"{found['best']:.4g}"
+    if found["helped"] and found["best"] == found["frozen"]:
+        return f"unfreezing lowered the loss alone: {found['metric']} {before}, the same after"
     if found["helped"]:
         return f"unfreezing helped: {found['metric']} {before}, {after} after"
     return f"unfreezing did not help: {found['metric']} {before}, no epoch after it was better"

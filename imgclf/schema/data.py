@@ -96,7 +96,8 @@ class DataConfig(Section):
     )
     batch_size: Annotated[int, Field(strict=True, ge=2)] | Literal["auto"] = Field(
         "auto",
-        description="images per training step; auto: 64, halved (down to 8) until an epoch has 15 steps. "
+        description="images per training step; auto: 64, halved (down to 8) until an epoch has 15 steps; "
+        "from random weights (down to 16) until it has 30. "
         "Lowered, and said, when the data has fewer",
     )
     workers: Annotated[int, Field(strict=True, ge=0)] | Literal["auto"] = Field(

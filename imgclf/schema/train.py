@@ -56,8 +56,8 @@ class TrainConfig(Section):
     )
     lr: Rate | Literal["auto"] = Field(
         "auto",
-        description="the highest learning rate, or auto: what the learning-rate finder suggests; after the probe a "
-        "fixed one",
+        description="the highest learning rate, or auto: a fixed one after the probe, and for a ResNet from random "
+        "weights with Adam; else what the learning-rate finder suggests",
     )
     lr_mult: Annotated[float, Field(strict=True, ge=1)] | Literal["auto"] = Field(
         "auto",

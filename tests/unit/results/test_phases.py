@@ -17,6 +17,12 @@ def test_the_probe_is_a_frozen_phase():
     assert sentence(found) == "unfreezing helped: error_rate 0.3 with the probe, the body frozen, 0.2 after"
 
 
+def test_a_lower_loss_at_the_same_error_is_told_as_that():
+    found = unfreezing([row("probe", 0.3, True), row("unfrozen", 0.3, True)], "error_rate")
+    said = "unfreezing lowered the loss alone: error_rate 0.3 with the probe, the body frozen, the same after"
+    assert (found["helped"], sentence(found)) == (True, said)
+
+
 def test_unfreezing_did_not_help():
     found = unfreezing([row("frozen", 0.3, True), row("unfrozen", 0.35, False)], "error_rate")
     assert (found["helped"], found["best"]) == (False, 0.3)
