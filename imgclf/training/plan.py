@@ -188,11 +188,13 @@ def build(
     batches_per_epoch: int,
     unfrozen: float | None = None,
     probe: bool = False,
+    find: bool = False,
 ) -> Plan:
     """The plan for a highest learning rate ``lr`` and a model of ``n_groups`` layer groups.
 
     Args:
         unfrozen: What was found for the unfrozen phase, where ``train.lr_unfrozen`` is ``auto``; None: nothing yet.
+        find: Whether its rate is to be found also where ``train.lr_unfrozen`` says nothing.
 
     Raises:
         ConfigError: for a stage that freezes more groups than there are, or a rate for a phase that there is not.
@@ -209,7 +211,7 @@ def build(
             "leave it out; train.lr is the rate",
         )
     usual = lr if probe else lr / 2
-    second = usual if own is None else unfrozen if own == "auto" else own
+    second = unfrozen if own == "auto" or (find and own is None) else usual if own is None else own
     if isinstance(own, float):
         reason += f"; once unfrozen at up to {own:g}, as given (train.lr_unfrozen)"
     for phase in phases:

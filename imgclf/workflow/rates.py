@@ -27,9 +27,10 @@ def choose(s: Session, run: Run | None = None, events: Events | None = None) -> 
         return float(s.given_lr)
     if s.recipe_lr:
         lr, why = s.recipe_lr
-        finder = "train.lr_unfrozen=auto" if s.probe else "train.schedule=one_cycle"
+        key = "train.lr_unfrozen=auto" if s.probe else "train.schedule=one_cycle"
+        other = "" if s.finds_unfrozen else f"; --set {key} looks for one"
         events.tell("lr", lr=lr, reason=why)
-        s.terminal.note(f"learning rate: {lr:g}, {why}; --set {finder} looks for one")
+        s.terminal.note(f"learning rate: {lr:g}, {why}{other}")
         record(run, "lr", {"value": lr, "reason": why})
         return lr
     s.terminal.note("learning rate: looking for one (--lr NUMBER skips this)")

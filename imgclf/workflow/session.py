@@ -81,11 +81,17 @@ class Session:
         return None if wanted == "auto" else wanted
 
     @property
+    def finds_unfrozen(self) -> bool:
+        """Whether the rate after the probe has to be found: the recipe's is Adam's."""
+        return self.probe and self.given_lr is None and not optimizers.is_adam(self.learn.opt_func)
+
+    @property
     def recipe_lr(self) -> tuple[float, str] | None:
         """The recipe's own learning rate, and why it is that; None: it has none, a rate has to be found."""
         if self.probe:
             lr = plan.OUT_OF_FOLD_LR if hasattr(self.learn, "out_of_fold") else plan.PROBE_LR
-            return lr, "for a head that begins at the probe (train.recipe: auto)"
+            later = "; it is Adam's: for train.opt one is looked for after the probe" if self.finds_unfrozen else ""
+            return lr, f"for a head that begins at the probe (train.recipe: auto){later}"
         adam, resnet = optimizers.is_adam(self.learn.opt_func), self.arch.library == "torchvision"
         if adam and resnet and plan.from_random(self.cfg, self.weights.pretrained):
             return plan.RANDOM_LR, "for a ResNet from random weights (train.recipe: auto)"
@@ -146,6 +152,7 @@ class Session:
             batches_per_epoch=len(self.loaders.dls.train),
             unfrozen=unfrozen,
             probe=self.probe,
+            find=self.finds_unfrozen,
         )
 
     def announce(self) -> None:

@@ -93,6 +93,16 @@ def test_the_finder_looks_at_the_model_after_the_probe(folder):
     assert found["losses"][0] < 0.9
 
 
+def test_a_rate_of_adams_is_none_for_sgd(folder):
+    """At 2e-4 SGD would change nothing; its rate is looked for once the head is there."""
+    _, run = train(folder, "sgd", "-e", "1", "--set", "train.opt=sgd")
+    rates = json.loads((run / "manifest.json").read_text())["learning_rates"]
+    assert "it is Adam's" in rates["lr"]["reason"]
+    assert rates["lr_unfrozen"]["value"] > 0 and (run / "lr_find_unfrozen.json").exists()
+    _, run = train(folder, "own-rate", "-e", "1", "--set", "train.opt=sgd", "--lr", "0.01")
+    assert "lr_unfrozen" not in json.loads((run / "manifest.json").read_text())["learning_rates"]
+
+
 def test_what_is_asked_for_by_name_is_not_overridden(folder):
     _, run = train(folder, "own", "-e", "1", "--set", "model.lin_ftrs=[16]", "--lr", "1e-3")
     assert [row["phase"] for row in history(run)] == ["frozen", "unfrozen"]
