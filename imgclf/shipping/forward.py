@@ -16,8 +16,20 @@ from imgclf.shipping import layers
 if TYPE_CHECKING:
     from imgclf.shipping.inference import Seen
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 IN_CACHE = 16  # images whose feature maps a processor's caches hold: more at once are slower
+
+
+class InHalf(nn.Module):
+    """A body that computes in numbers of half the length: float32 images to float32 features all the same."""
+
+    def __init__(self, body: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.body, self.dtype = body.to(dtype), dtype
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.body(images.to(self.dtype))
+        return features.float()
 
 
 def torch_forward(
@@ -41,8 +53,8 @@ def torch_forward(
         memory.keep_freed()
         folding.fold(net[0])
         net = net.to(memory_format=torch.channels_last)
-    numbers = DTYPES[precision]
-    net[0].to(numbers)
+    if precision in HALF:
+        net[0] = InHalf(net[0], HALF[precision])
     mean, std = (torch.tensor(v, device=where).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
 
     def see(images: np.ndarray) -> "Seen":
@@ -55,9 +67,9 @@ def torch_forward(
         # TF32 (cuDNN's default) would make an image's answer depend on its batch in the third decimal.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             x = layers.model_input(torch.tensor(images, device=where), mean, std)
-            features = net[0](x.to(numbers)).float()
+            features = net[0](x)
             pooled = features.flatten(2).mean(2) if features.ndim > 2 else features
-            return net[1](features).float().cpu().numpy(), pooled.cpu().numpy()
+            return net[1](features).float().cpu().numpy(), pooled.float().cpu().numpy()
 
     return see
 

@@ -15,6 +15,7 @@ from imgclf import runs
 from imgclf.data.images import Preprocess
 from imgclf.errors import DataError, ModelError, UserError
 from imgclf.shipping import forward, inference
+from imgclf.shipping.gradcam import heatmaps
 from imgclf.shipping.inference import images_under
 
 
@@ -167,11 +168,13 @@ def test_a_device_that_is_not_there(model, device):
 def test_half_the_digits_give_nearly_the_same_answers(model, pixels, photos):
     exact, half = inference.load(model), inference.load(model, precision="bf16")
     logits, there = half.logits(pixels), exact.logits(pixels)
-    assert half.network[0][0].weight.dtype == torch.bfloat16 and logits.dtype == np.float32
+    assert half.network[0].body[0].weight.dtype == torch.bfloat16 and logits.dtype == np.float32
     np.testing.assert_allclose(logits, there, atol=0.05 * np.abs(there).max())
     assert not np.array_equal(logits, there)
     [answer] = half.predict(photos[:1])
     assert answer.features.dtype == np.float32 and answer.probs.sum() == pytest.approx(1, abs=1e-5)
+    here, other = (heatmaps(predictor, pixels[0], [0, 1, 2]) for predictor in (half, exact))
+    assert np.abs(here - other).mean() < 0.02 < here.std()
 
 
 @pytest.mark.parametrize(
