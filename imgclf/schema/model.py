@@ -47,7 +47,7 @@ class ModelConfig(Section):
     concat_pool: Bool | Literal["auto"] = Field(
         "auto",
         description="head: average and maximum pooling side by side (else average only); auto: as fastai, true, unless "
-        "the head begins at the probe (train.recipe: auto)",
+        "the recipe (train.recipe: auto) makes the head, of one linear layer: at the probe, and from random weights",
     )
     pool: Bool = Field(
         True, description="head: pool the body's last feature map; false: only for a body that pools itself"
@@ -55,17 +55,17 @@ class ModelConfig(Section):
     lin_ftrs: tuple[Count, ...] | Literal["auto"] | None = Field(
         "auto",
         description="head: sizes of the hidden layers; null: one of 512; []: none; auto: as fastai, null, unless the "
-        "head begins at the probe, which has none",
+        "recipe makes the head, which has none",
     )
     ps: Annotated[float, Field(strict=True, ge=0, lt=1)] | Literal["auto"] = Field(
         "auto",
         description="head: dropout before the last layer; half of it before the others; auto: as fastai, 0.5, but 0 "
-        "after the probe",
+        "where the recipe makes the head",
     )
     first_bn: Bool | Literal["auto"] = Field(
         "auto",
-        description="head: BatchNorm on the pooled features; auto: as fastai, true, but where the head begins at the "
-        "probe a LayerNorm without parameters, which brings each image's features to mean 0 and variance 1",
+        description="head: BatchNorm on the pooled features; auto: as fastai, true, but where the recipe makes the "
+        "head a LayerNorm without parameters, which brings each image's features to mean 0 and variance 1",
     )
     bn_final: Bool = Field(False, description="head: BatchNorm on the activations at the very end")
     lin_first: Bool = Field(False, description="head: linear before BatchNorm and dropout in each block")

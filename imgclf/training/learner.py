@@ -51,7 +51,8 @@ def build(
     Normalisation is part of our own DataBlock, with or without pretraining; fastai adds it only with.
     """
     wanted = plan.wants_probe(cfg, weights.pretrained)
-    model, notes = network.build(cfg, arch, weights, loaders.preprocess, get_c(loaders.dls), wanted)
+    simple = wanted or plan.from_random(cfg, weights.pretrained)
+    model, notes = network.build(cfg, arch, weights, loaders.preprocess, get_c(loaders.dls), simple)
     probe = wanted and probing.possible(model, loaders.balance.counts)
     train_bn = cfg.train.train_bn
     learn = OwnEvents(
@@ -86,22 +87,24 @@ def build(
     stay = plan.staying(cfg, probe, len(groups))
     answers, told = outoffold.callbacks(cfg, learn, probe, body_trains=stay < len(groups) - 1)
     learn.add_cbs(answers)
-    return learn, [*notes, *_chosen(model[1], probe, groups[:stay], bool(keeps)), *told, *hurried]
+    return learn, [*notes, *_chosen(model[1], simple, probe, groups[:stay], bool(keeps)), *told, *hurried]
 
 
-def _chosen(head: Any, probe: bool, staying: Sequence[str], keeps_statistics: bool) -> list[str]:
-    """What a recipe that begins with the probe made of the layers, with the keys that change it.
+def _chosen(head: Any, simple: bool, probe: bool, staying: Sequence[str], keeps_statistics: bool) -> list[str]:
+    """What the recipe made of the layers, with the keys that change it.
 
     Args:
+        simple: Whether the recipe made the head.
         staying: The layer groups that never train.
     """
-    if not probe:
-        return []
     layers = ", ".join(type(layer).__name__ for layer in head)
+    keys = "(train.recipe: auto, or model.lin_ftrs, ps, concat_pool, first_bn)"
+    if not probe:
+        return [f"head: {layers} {keys}"] if simple else []
     what = f"{', '.join(staying)} stay as pretrained, later ones" if staying else "all"
     kept = "keeps its statistics, which the head is made for (train.freeze_bn: auto)"
     return [
-        f"head: {layers}, the last one computed (train.recipe: auto, or model.lin_ftrs, ps, concat_pool, first_bn)",
+        f"head: {layers}, the last one computed {keys}",
         f"layers: {what} train after the probe (train.freeze_to; 0: all)",
         f"BatchNorm: {kept if keeps_statistics else 'follows the batches (train.freeze_bn: false)'}",
     ]

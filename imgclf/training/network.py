@@ -33,14 +33,14 @@ RESNET_GROUPS = ("stem and stages 1 and 2", "stages 3 and 4", "the head")
 
 
 def build(
-    cfg: Config, arch: Arch, weights: Weights, preprocess: Preprocess, n_classes: int, probe: bool = False
+    cfg: Config, arch: Arch, weights: Weights, preprocess: Preprocess, n_classes: int, simple: bool = False
 ) -> tuple[Any, list[str]]:
     """``Sequential(body, head)``, and notes for the user: (N, channels, H, W) normalised to (N, n_classes) logits.
 
     A custom head's code is run: ``check_trust`` comes first.
 
     Args:
-        probe: Make the head one linear layer on average features, each image's brought to mean 0 and variance 1, but
+        simple: Make the head one linear layer on average features, each image's brought to mean 0 and variance 1, but
             for what the configuration says.
 
     Raises:
@@ -48,7 +48,7 @@ def build(
         ModelError: for a custom head that cannot be made or does not fit.
     """
     body, notes = _body(arch, weights, preprocess.channels)
-    model = _with_head(cfg, body, n_classes, probe)
+    model = _with_head(cfg, body, n_classes, simple)
     if (made_by := getattr(model[1], "made_by", None)) is not None:
         shape = (preprocess.channels, preprocess.size, preprocess.size)
         _check_outputs(made_by["factory"], model, shape, n_classes)
@@ -95,7 +95,7 @@ def check_trust(cfg: Config, trust: bool) -> None:
         foreign.check(path, trust, "model.custom_head")
 
 
-def _with_head(cfg: Config, body: Any, n_classes: int, probe: bool) -> Any:
+def _with_head(cfg: Config, body: Any, n_classes: int, simple: bool) -> Any:
     init = INITS[cfg.model.init]
     if (path := custom_head(cfg)) is not None:
         head = _made_by(path, _features(body), n_classes)
@@ -108,7 +108,7 @@ def _with_head(cfg: Config, body: Any, n_classes: int, probe: bool) -> Any:
             "leave it out",
         )
     lin_ftrs, first_bn, concat_pool, ps = cfg.model.lin_ftrs, cfg.model.first_bn, cfg.model.concat_pool, cfg.model.ps
-    linear = probe and lin_ftrs in ("auto", ()) and first_bn in ("auto", False)
+    linear = simple and lin_ftrs in ("auto", ()) and first_bn in ("auto", False)
     model = add_head(
         body,
         _features(body),

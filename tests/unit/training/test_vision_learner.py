@@ -191,6 +191,24 @@ def test_the_network_is_bit_for_bit_that_of_vision_learner(folder, data, setting
 
 
 @pytest.mark.parametrize(
+    ("settings", "layers"),
+    [
+        ({}, ["AdaptiveAvgPool2d", "Flatten", "LayerNorm", "Linear"]),
+        ({"model.ps": 0.2}, ["AdaptiveAvgPool2d", "Flatten", "Dropout", "LayerNorm", "Linear"]),
+        ({"model.lin_ftrs": [8]}, None),
+        ({"train.schedule": "one_cycle"}, None),
+        ({"train.freeze_epochs": 1}, None),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_from_random_weights_the_recipes_head_is_one_linear_layer(folder, data, settings, layers):
+    """Unless the user's words say otherwise: then it is fastai's, whose last but two is a second BatchNorm."""
+    ours, _ = build(folder, data, **{"train.recipe": "auto"}, **settings)
+    found = [type(layer).__name__ for layer in ours.model[1]]
+    assert found == layers if layers else found.count("BatchNorm1d") == 2
+
+
+@pytest.mark.parametrize(
     ("key", "value", "said"),
     [("model.cut", 0, "no body would be left"), ("model.cut", 10, "less than or equal to 9"),
      ("model.y_range", [3.0, -3.0], "low below high"), ("model.y_range", [1.0], "field required")],
