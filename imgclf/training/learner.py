@@ -94,13 +94,15 @@ def _chosen(head: Any, simple: bool, probe: bool, staying: Sequence[str], keeps_
     """What the recipe made of the layers, with the keys that change it.
 
     Args:
-        simple: Whether the recipe made the head.
+        simple: Whether the recipe makes the head.
         staying: The layer groups that never train.
     """
+    if not simple or getattr(head, "made_by", None) is not None:  # fastai's head, or the user's own
+        return []
     layers = ", ".join(type(layer).__name__ for layer in head)
     keys = "(train.recipe: auto, or model.lin_ftrs, ps, concat_pool, first_bn)"
     if not probe:
-        return [f"head: {layers} {keys}"] if simple else []
+        return [f"head: {layers} {keys}"]
     what = f"{', '.join(staying)} stay as pretrained, later ones" if staying else "all"
     kept = "keeps its statistics, which the head is made for (train.freeze_bn: auto)"
     return [

@@ -44,7 +44,7 @@ def test_weights_shrink_by_rate_times_decay(images, on_norms):
         assert torch.allclose(after[name], before[name] * (1 - LR * WD), rtol=1e-5, atol=0)
     of_norms = {name for name, p in before.items() if p.ndim == 1 and bool(p.any())}  # a bias of zero stays zero
     weights = {name for name, p in before.items() if p.ndim > 1}
-    assert len(weights) > 20 and len(of_norms) > 20
+    assert len(weights) > 20 and len(of_norms) >= 20
     assert shrunk == (weights | of_norms if on_norms else weights)
 
 
