@@ -32,6 +32,9 @@ def find_lr(
     s = session.start(cfg, terminal or Terminal(quiet=True))
     s.announce()
     found = rates.after_first(s) if unfrozen or s.probe else s.find_lr()
+    if s.recipe_lr and s.given_lr is None:
+        lr, why = s.recipe_lr
+        s.terminal.note(f"left to itself, imgclf train takes {lr:g}, {why}")
     if plot is not None:
         rates.draw(found, plot)
     return {**rates.finder_data(found), "plot": str(plot) if plot else None}
