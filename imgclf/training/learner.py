@@ -59,7 +59,7 @@ def build(
         loaders.dls,
         model,
         loss_func=loss_func(cfg, list(loaders.dls.vocab), task, loaders.balance.loss_weights),
-        opt_func=optimizers.optimizer(cfg, hardware.device, probe),
+        opt_func=optimizers.optimizer(cfg, hardware.device),
         splitter=network.splitter,
         metrics=[score.make(task) for score in scores.values()],
         wd=cfg.train.wd,

@@ -62,13 +62,11 @@ def _laid_as(parameter: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return values if values.stride() == parameter.stride() else torch.empty_like(parameter).copy_(values)
 
 
-def optimizer(cfg: Config, device: torch.device, probe: bool) -> Callable[..., Any]:
-    """What makes the optimizer of ``train.opt``: fused on CUDA, where each of fastai's passes is a call of its own.
+def optimizer(cfg: Config, device: torch.device) -> Callable[..., Any]:
+    """What makes the optimizer of ``train.opt``: Adam fused, but in the book's recipe on a processor.
 
-    Args:
-        probe: Whether training begins with the probe: fused on a processor too. Other recipes there are fastai's, loss
-            for loss.
+    That one is fastai's, loss for loss; on CUDA each of fastai's passes would be a call of its own.
     """
     name = cfg.train.opt
-    fused = device.type == "cuda" or (probe and device.type == "cpu")
+    fused = device.type == "cuda" or (device.type == "cpu" and cfg.train.recipe != "book")
     return FusedAdam if name == "adam" and fused else OPTIMIZERS[name]

@@ -101,12 +101,13 @@ def test_steps_are_those_of_fastai_in_channels_last_too(pair: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "probe", "expected"), [("adam", True, FusedAdam), ("adam", False, Adam), ("sgd", True, optimizers.SGD)]
+    ("name", "recipe", "expected"),
+    [("adam", "auto", FusedAdam), ("adam", "book", Adam), ("sgd", "auto", optimizers.SGD)],
 )
-def test_recipes_of_fastai_keep_its_adam(name: str, probe: bool, expected: object) -> None:
-    cfg = load_config(**{"data.path": "x", "train.opt": name})
-    assert optimizers.optimizer(cfg, CPU, probe) is expected
+def test_the_recipe_of_the_book_keeps_fastais_adam(name: str, recipe: str, expected: object) -> None:
+    cfg = load_config(**{"data.path": "x", "train.opt": name, "train.recipe": recipe})
+    assert optimizers.optimizer(cfg, CPU) is expected
 
 
 def test_a_device_without_the_kernel_keeps_fastais() -> None:
-    assert optimizers.optimizer(load_config(**{"data.path": "x"}), torch.device("meta"), True) is Adam
+    assert optimizers.optimizer(load_config(**{"data.path": "x"}), torch.device("meta")) is Adam
