@@ -27,6 +27,7 @@ from imgclf.data.presize import Fused, OpenImage, TrainOnly, transforms
 from imgclf.data.samples import Sample
 from imgclf.data.split import Dataset
 from imgclf.data.steps import Categorize, KnownLabels, SamplePath, Standardise, ToTensor
+from imgclf.data.suited import Suited
 from imgclf.data.unsampled import LookUp
 from imgclf.errors import ConfigError, DataError
 from imgclf.schema import Config
@@ -76,17 +77,17 @@ def by_split(items: list[Sample]) -> tuple[list[int], list[int]]:
 
 
 def preprocess_record(
-    cfg: Config, channels: Literal[1, 3] = 3, stats: Stats = IMAGENET, crop_pct: float = 1.0
+    cfg: Config, channels: Literal[1, 3] = 3, stats: Stats = IMAGENET, suited: Suited = Suited()
 ) -> Preprocess:
     """What the model sees after training, resolved once and stored in every artefact.
 
     Args:
         stats: Mean and deviation of the colours that the weights expect; for grey their averages.
-        crop_pct: Where `augment.crop_pct` is auto.
+        suited: What is taken where keys are auto.
     """
     record = Preprocess(
         sides(cfg)[0], resize_rule(cfg), channels=channels, grey_range=levels.asked(cfg),
-        crop_pct=given_crop_pct(cfg) or crop_pct,
+        crop_pct=given_crop_pct(cfg) or suited.crop_pct or 1.0,
     )  # fmt: skip
     if not cfg.model.normalize:
         return replace(record, mean=(0.0,) * channels, std=(1.0,) * channels)
@@ -136,10 +137,12 @@ def on_device(cfg: Config, device: torch.device) -> bool:
     return device.type == "cuda" if wanted == "auto" else wanted == "device"
 
 
-def data_block(cfg: Config, dataset: Dataset, preprocess: Preprocess, device: torch.device = CPU) -> DataBlock:
+def data_block(
+    cfg: Config, dataset: Dataset, preprocess: Preprocess, device: torch.device = CPU, suited: Suited = Suited()
+) -> DataBlock:
     """The DataBlock; its source is ``source(dataset)``."""
     presize = sides(cfg)[1]
-    item, batch = transforms(cfg, presize, preprocess, on_device(cfg, device))
+    item, batch = transforms(cfg, presize, preprocess, on_device(cfg, device), suited)
     blocks = (
         TransformBlock(type_tfms=OpenImage(item, preprocess), batch_tfms=IntToFloatTensor),
         label_block(dataset),
@@ -169,7 +172,7 @@ def build(
     pretrained: bool = True,
     stats: Stats = IMAGENET,
     checks: Sequence[FileCheck] = (),
-    crop_pct: float = 1.0,
+    suited: Suited = Suited(),
 ) -> Loaders:
     """DataLoaders for training and validation, whose batches are up to four times as large.
 
@@ -180,17 +183,17 @@ def build(
         pretrained: Whether the model's body is: `data.channels: auto` then stays with RGB.
         stats: Mean and deviation that the model's weights expect.
         checks: What is known of the files: only images known so can be kept in a cache (`data.cache`).
-        crop_pct: Where `augment.crop_pct` is auto.
+        suited: What is taken where keys are auto.
     """
     n_channels, why = channels.resolve(cfg, dataset, pretrained)
-    preprocess = preprocess_record(cfg, n_channels, stats, crop_pct)
+    preprocess = preprocess_record(cfg, n_channels, stats, suited)
     batch_size, note = choose_batch_size(cfg.data.batch_size, len(dataset.train), ranks.world(), pretrained)
     valid_size = max(batch_size, min(LARGEST_BATCH, VALID_BATCHES_LARGER * batch_size))
     # What the device looks up may have twice the sides of what is asked for, less one.
     side = sides(cfg)[1] * (2 if on_device(cfg, device) else 1)
     batch = n_channels * max(batch_size * side**2, valid_size * preprocess.size**2)
     workers, room = _workers(cfg, preprocess, batch, device)
-    dls = data_block(cfg, dataset, preprocess, device).dataloaders(
+    dls = data_block(cfg, dataset, preprocess, device, suited).dataloaders(
         source(dataset),
         bs=batch_size,
         val_bs=valid_size,

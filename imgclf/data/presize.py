@@ -31,6 +31,7 @@ from imgclf.data.image_cache import ImageCache
 from imgclf.data.images import Preprocess, resize, square_of
 from imgclf.data.sampling import PIXELS_IN_ONE, part_of, sample
 from imgclf.data.steps import Direct
+from imgclf.data.suited import Suited
 from imgclf.data.unsampled import LookUp
 from imgclf.errors import first_line
 from imgclf.schema import Config
@@ -191,17 +192,29 @@ class TrainOnly(RandTransform):
         return x
 
 
+def given_flip(cfg: Config) -> bool | None:
+    """Whether images are to be mirrored; None: where that suits them."""
+    wanted = cfg.augment.flip
+    return None if wanted == "auto" else wanted
+
+
 def transforms(
-    cfg: Config, presize: int, preprocess: Preprocess, on_device: bool = False
+    cfg: Config, presize: int, preprocess: Preprocess, on_device: bool = False, suited: Suited = Suited()
 ) -> tuple[Transform, list[Transform]]:
     """The step of each item that makes it a square, and those of a batch on its device; validation has only the first.
 
     With ``fused`` all is done to the item, by the processes that decode, or, ``on_device``, all but the decoding to the
     batch; with ``fastai`` the item is presized and the batch augmented.
+
+    Args:
+        suited: What is taken where keys are auto.
     """
+    flip = given_flip(cfg)
+    if flip is None:
+        flip = suited.flip is not False
     geometry: dict[str, Any] = {
         "min_scale": cfg.augment.min_scale,
-        "do_flip": cfg.augment.flip,
+        "do_flip": flip,
         "flip_vert": cfg.augment.flip_vert,
         "max_rotate": cfg.augment.max_rotate,
         "min_zoom": cfg.augment.min_zoom,

@@ -45,7 +45,11 @@ class AugmentConfig(Section):
     min_scale: Annotated[float, Field(strict=True, gt=0, le=1)] = Field(
         0.75, description="smallest random crop, as a share of the presized image's area; 1: no random crop"
     )
-    flip: Bool = Field(True, description="mirror half of the images left to right")
+    flip: Literal["auto"] | Bool = Field(
+        "auto",
+        description="mirror half of the training images left to right. auto: but not where the head begins at the "
+        "probe and the probe takes mirror images for something else",
+    )
     flip_vert: Bool = Field(
         False, description="with `flip`: turn and mirror in all eight ways (aerial, microscope images)"
     )
@@ -81,6 +85,13 @@ class AugmentConfig(Section):
         sizes = values.get("sizes") if isinstance(values, dict) else None
         if isinstance(sizes, list | tuple) and sizes and "size" not in values:
             return {**values, "size": sizes[-1]}
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _upside_down_is_mirrored_too(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("flip_vert") is True and values.get("flip", "auto") == "auto":
+            return {**values, "flip": True}
         return values
 
     @model_validator(mode="after")

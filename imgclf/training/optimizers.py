@@ -8,6 +8,7 @@ from fastai.vision.all import SGD, Adam, Lamb, Optimizer, RAdam, RMSProp, ranger
 from torch.optim.adamw import adamw
 
 from imgclf.schema import Config
+from imgclf.training import plan
 
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "adam": Adam, "sgd": SGD, "rmsprop": RMSProp, "radam": RAdam, "ranger": ranger, "lamb": Lamb,
@@ -68,5 +69,5 @@ def optimizer(cfg: Config, device: torch.device) -> Callable[..., Any]:
     That one is fastai's, loss for loss; on CUDA each of fastai's passes would be a call of its own.
     """
     name = cfg.train.opt
-    fused = device.type == "cuda" or (device.type == "cpu" and cfg.train.recipe != "book")
+    fused = device.type == "cuda" or (device.type == "cpu" and not plan.is_of_the_book(cfg))
     return FusedAdam if name == "adam" and fused else OPTIMIZERS[name]

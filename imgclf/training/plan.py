@@ -96,6 +96,11 @@ def _asked(cfg: Config) -> tuple[str, str, int | str]:
     return cfg.train.recipe, cfg.train.schedule, cfg.train.freeze_epochs
 
 
+def is_of_the_book(cfg: Config) -> bool:
+    """Whether the recipe is fastai's ``fine_tune``, loss for loss."""
+    return _asked(cfg)[0] == "book"
+
+
 def wants_probe(cfg: Config, pretrained: bool) -> bool:
     """Whether the recipe begins with the probe, if head and data allow it."""
     return pretrained and _asked(cfg) == ("auto", "auto", "auto")

@@ -5,31 +5,26 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from imgclf import ranks
 from imgclf.console import Terminal
 from imgclf.data import loaders
 from imgclf.data.inspection import FileCheck
 from imgclf.data.loaders import Loaders
 from imgclf.data.prepare import Prepared, prepare
-from imgclf.networks import folding
+from imgclf.data.suited import Suited
 from imgclf.runs import Run
 from imgclf.schema import Config
 from imgclf.training import (
     archs,
     devices,
     faults,
-    framing,
     learner,
     lr,
-    network,
     optimizers,
     plan,
     plan_view,
     scores,
     seeding,
-    speed,
     weights,
 )
 from imgclf.training.archs import Arch
@@ -39,9 +34,7 @@ from imgclf.training.lr import Found
 from imgclf.training.plan import Phase, Plan
 from imgclf.training.scores import Score
 from imgclf.training.weights import Weights
-from imgclf.workflow import together
-
-CROP_PCT = "crop_pct"  # in the manifest
+from imgclf.workflow import suiting, together
 
 
 @dataclass
@@ -61,6 +54,7 @@ class Session:
     learn: Any
     terminal: Terminal
     decisions: list[str]
+    suited: Suited
 
     @property
     def probe(self) -> bool:
@@ -188,12 +182,14 @@ def start(
     data: Prepared | None = None,
     began: dict[str, Any] | None = None,
     to_train: bool = False,
+    going_on: Sequence[Phase] = (),
 ) -> Session:
     """Prepare data, weights, loaders and learner. Cheap failures come first.
 
     Args:
         began: The manifest of the run, which knows the precision it began in and what its model sees, if it did.
         to_train: Whether a run follows: what only its model depends on is chosen too, which takes passes over images.
+        going_on: The phases of the run so far, with those it is extended by.
 
     Raises:
         UserError: of the kind that fits, before anything is trained.
@@ -212,54 +208,26 @@ def start(
     smallest = min((loaders.sides(cfg)[0], *(size for phase in phases for size in phase.sizes)))
     hardware = _settled(hardware, smallest, began or {})
 
-    def build(share: float, checks: Sequence[FileCheck] = ()) -> Loaders:
-        return loaders.build(cfg, data.dataset, hardware.device, found.pretrained, stats, checks, share)
+    def build(suited: Suited, checks: Sequence[FileCheck] = ()) -> Loaders:
+        return loaders.build(cfg, data.dataset, hardware.device, found.pretrained, stats, checks, suited)
 
-    known = together.from_first(lambda: (began or {}).get(CROP_PCT))
-    share, about_share = (
-        (known or 1.0, []) if known or not to_train else _framed(cfg, arch, found, hardware, build, terminal)
-    )
-    made = build(share, data.checks)
+    suited, told = together.from_first(lambda: suiting.recorded(began or {})), list[str]()
+    if to_train:
+        steps = any(phase.epochs_of_steps for phase in going_on or phases)
+        suited, told = suiting.choose(cfg, suited, steps, arch, found, hardware, build, terminal)
+    made = build(suited, data.checks)
     learn, notes = learner.build(cfg, made, arch, found, chosen, hardware, data.dataset.task)
     learn.micro_batches.warn = terminal.warn
     if learn.probe:
         learn.probe.found = terminal.note
-    decisions = [*made.notes, *about_size, *about_share, *notes]
+    decisions = [*made.notes, *about_size, *told, *notes]
     for note in decisions:
         terminal.note(note)
     if made.warning:
         terminal.warn(made.warning)
     learn.add_cb(loaders.TellTrouble(terminal.warn))
     learn.add_cbs(together.callbacks(hardware.device))
-    return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal, decisions)
-
-
-def _framed(
-    cfg: Config,
-    arch: Arch,
-    found: Weights,
-    hardware: Hardware,
-    build: Callable[[float], Loaders],
-    terminal: Terminal,
-) -> tuple[float, list[str]]:
-    """How much of an image the model will see, and what to tell of it: chosen where the run begins at the probe."""
-    shares = framing.candidates(loaders.sides(cfg)[0], arch.input_size)
-    asked = loaders.given_crop_pct(cfg) is not None or loaders.resize_rule(cfg) != "crop"
-    if asked or len(shares) == 1 or not plan.wants_probe(cfg, found.pretrained):
-        return 1.0, []
-    ways = {share: build(share) for share in shares}
-    first = ways[shares[0]]
-    body = network.pretrained(arch, found, first.preprocess.channels).to(hardware.device)
-    if hardware.device.type == "cpu":
-        folding.fold(body[0])
-    if speed.channels_last(cfg, hardware, first.preprocess.size):
-        body = body.to(memory_format=torch.channels_last)
-    with (
-        faults.explained(first.workers, None),
-        terminal.progress("framing", sum(len(framing.of(way)) for way in ways.values())) as step,
-    ):
-        tried = framing.losses(body, ways, hardware, step)
-    return framing.told(tried) if tried else (1.0, [])
+    return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal, decisions, suited)
 
 
 def _settled(hardware: Hardware, smallest: int, began: dict[str, Any]) -> Hardware:

@@ -180,7 +180,8 @@ def _train(
     from imgclf.workflow import fitting, keeping, look, planned, rates, report, session
 
     began = run.manifest() if ranks.is_first() else None
-    s = session.start(cfg, terminal, began=began, to_train=resumed is None)
+    so_far = resumed.phases if resumed else ()
+    s = session.start(cfg, terminal, began=began, to_train=True, going_on=so_far)
     data = s.data.dataset
     if resumed:
         fitting.check_same(s, resumed, run)
@@ -234,8 +235,8 @@ def _record(run: Run, s: Any) -> None:
         data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings, layout=s.data.samples.layout,
         classes=len(data.classes), arch=s.arch.name,
         pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),
-        precision=s.hardware.precision, crop_pct=s.loaders.preprocess.crop_pct, decisions=s.decisions,
-        **_precision_reason(s.hardware.reason),
+        precision=s.hardware.precision, crop_pct=s.loaders.preprocess.crop_pct, flip=s.suited.flip,
+        decisions=s.decisions, **_precision_reason(s.hardware.reason),
     )  # fmt: skip
 
 

@@ -107,14 +107,14 @@ def test_all_images_are_judged_as_chosen(folder, monkeypatch, better, share):
     ids=str,
 )
 def test_nothing_is_tried_where_nothing_is_to_be_chosen(folder, monkeypatch, changes):
-    monkeypatch.setattr(framing, "losses", lambda *a: pytest.fail("images are looked at"))
+    monkeypatch.setattr(framing, "look", lambda *a: pytest.fail("images are looked at"))
     s = start(folder, **changes)
     assert s.loaders.preprocess.crop_pct == changes.get("augment.crop_pct", 1.0)
     assert not told(s)
 
 
 def test_a_look_at_learning_rates_takes_no_pass_for_it(folder, monkeypatch):
-    monkeypatch.setattr(framing, "losses", lambda *a: pytest.fail("images are looked at"))
+    monkeypatch.setattr(framing, "look", lambda *a: pytest.fail("images are looked at"))
     session.start(settings(folder), Terminal(quiet=True))
 
 
@@ -139,7 +139,7 @@ def test_the_model_and_whoever_goes_on_keep_the_choice(folder, tmp_path, monkeyp
     assert record["preprocess"]["crop_pct"] == 0.75 == run.manifest()["crop_pct"]
     assert "crop of 0.75 of the shorter side" in run.file("report.html").read_text()
     before = run.file("eval/predictions.csv").read_text()
-    monkeypatch.setattr(framing, "losses", lambda *a: pytest.fail("chosen again"))
+    monkeypatch.setattr(framing, "look", lambda *a: pytest.fail("chosen again"))
     resume(settings(folder, **{"train.epochs": 1}), run, extend=1)
     assert json.loads(run.file("model.json").read_text())["preprocess"]["crop_pct"] == 0.75
     assert len(run.file("eval/predictions.csv").read_text().splitlines()) == len(before.splitlines())

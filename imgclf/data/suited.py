@@ -1,0 +1,16 @@
+"""What suits the images, where the configuration leaves it open."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Suited:
+    """The values of keys that are ``auto``; None: nothing was found out, the usual is taken.
+
+    Attributes:
+        crop_pct: Of ``augment.crop_pct``; usually 1.
+        flip: Of ``augment.flip``; usually true.
+    """
+
+    crop_pct: float | None = None
+    flip: bool | None = None

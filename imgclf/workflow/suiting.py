@@ -1,0 +1,67 @@
+"""Choose what suits the images before a run begins at the probe, which is asked: framing and mirroring."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from imgclf.console import Terminal
+from imgclf.data import loaders, presize
+from imgclf.data.loaders import Loaders
+from imgclf.data.suited import Suited
+from imgclf.schema import Config
+from imgclf.training import faults, framing, mirroring, plan
+from imgclf.training.archs import Arch
+from imgclf.training.devices import Hardware
+from imgclf.training.weights import Weights
+
+CROP_PCT, FLIP = "crop_pct", "flip"  # in the manifest
+
+
+def recorded(began: dict[str, Any]) -> Suited:
+    """What is known of a run by its manifest."""
+    if CROP_PCT not in began:
+        return Suited()
+    return Suited(began[CROP_PCT], began.get(FLIP, True))  # as it was in runs before there was a choice
+
+
+def choose(
+    cfg: Config,
+    known: Suited,
+    steps: bool,
+    arch: Arch,
+    found: Weights,
+    hardware: Hardware,
+    build: Callable[[Suited], Loaders],
+    terminal: Terminal,
+) -> tuple[Suited, list[str]]:
+    """What suits the images where keys are auto, and what to tell of it; nothing new where there is no probe to ask.
+
+    Args:
+        known: Of the run so far.
+        steps: Whether the run has training steps, in which images are mirrored.
+        build: Makes the loaders.
+    """
+    if not plan.wants_probe(cfg, found.pretrained):
+        return known, []
+    given = loaders.given_crop_pct(cfg) is not None or loaders.resize_rule(cfg) != "crop"
+    shares = framing.candidates(loaders.sides(cfg)[0], arch.input_size)
+    frames = not given and known.crop_pct is None and len(shares) > 1
+    mirrors = steps and known.flip is None and presize.given_flip(cfg) is None
+    if not frames and not mirrors:
+        return known, []
+    ways = {share: build(Suited(share)) for share in (shares if frames else [known.crop_pct or 1.0])}
+    share, first = next(iter(ways.items()))
+    body = framing.network(cfg, arch, found, hardware, first.preprocess)
+    passes = len(framing.of(first)) * (len(ways) + mirrors)
+    suited, notes = known, list[str]()
+    with faults.explained(first.workers, None), terminal.progress("a look at the images", passes) as step:
+        looks = {share: framing.look(body, way, hardware, step) for share, way in ways.items()}
+        if frames and (tried := framing.losses(looks)):
+            share, notes = framing.told(tried)
+            suited = replace(suited, crop_pct=share)
+        if mirrors:
+            mirrored = framing.look(mirroring.Mirrored(body), ways[share], hardware, step)
+            if judged := mirroring.losses(looks[share], mirrored):
+                flip, told = mirroring.told(*judged)
+                suited, notes = replace(suited, flip=flip), [*notes, *told]
+    return suited, notes
