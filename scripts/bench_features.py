@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from imgclf.console import Terminal
 from imgclf.data.loaders import unaugmented
 from imgclf.training import features, probe
-from imgclf.training.mirroring import Mirrored
 from imgclf.training.precision import autocast
 from imgclf.workflow import session
 from scripts import benching
@@ -44,6 +43,16 @@ class Stages(nn.Module):
         third = self.before(x)
         last = self.last(third).float()
         return torch.cat([last.mean((2, 3)), last.amax((2, 3)), third.float().mean((2, 3))], 1)
+
+
+class Mirrored(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.network(x.flip(3))
+        return found
 
 
 def unit(x: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ class Loaders:
     batch_size: int
     workers: int
     balance: Balance
+    suited: Suited
     notes: list[str]
     warning: str = ""
 
@@ -211,7 +212,7 @@ def build(
     dls.workers = workers
     dls.path = dataset.root  # where fastai would write; nothing of ours lets it
     notes = [why, balanced.note, *(text for text in (note, room, cached.note) if text)]
-    return Loaders(dls, preprocess, batch_size, workers, balanced, notes, cached.warning)
+    return Loaders(dls, preprocess, batch_size, workers, balanced, suited, notes, cached.warning)
 
 
 def image_opener(dls: DataLoaders) -> OpenImage:

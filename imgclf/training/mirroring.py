@@ -8,26 +8,14 @@ image. Where left and right do not matter, its loss is that of the image itself 
 import math
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from imgclf.training import probe
-from imgclf.training.framing import Look
+from imgclf.training.looking import Look
 
 # Times the loss of the images themselves: photographs were at most at 1.1, letters at 1.27, digits at 1.8 and more.
 HARMLESS = 1.2
 SURE = 3.0  # standard errors between the two, or it may be chance
-
-
-class Mirrored(nn.Module):
-    """A network that sees images (N, channels, H, W) mirrored left to right."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.network(x.flip(3))
-        return found
 
 
 def losses(upright: Look, mirrored: Look) -> tuple[Tensor, Tensor] | None:

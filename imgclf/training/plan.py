@@ -38,6 +38,7 @@ PROBE = Curve("closed_form", 0.0)
 LR_MULT = 100.0  # fine_tune's, where train.lr_mult is auto
 # Where train.lr is auto and the head begins at the probe, and trains along or not (docs/recipe.md).
 PROBE_LR, OUT_OF_FOLD_LR, PROBE_LR_MULT = 1e-4, 2e-4, 1.0
+UNFAMILIAR_LR = 2e-3  # and where the body does not know such images
 RANDOM_LR = 4e-3  # where a ResNet begins at random weights (docs/recipe.md)
 FREEZE_EPOCHS = 1  # where train.freeze_epochs is auto
 
@@ -112,32 +113,33 @@ def from_random(cfg: Config, pretrained: bool) -> bool:
     return chosen and [phase.curve for phase in _phases(cfg, pretrained, False)[0]] == [ONE_CYCLE]
 
 
-def _unfreezes_to(cfg: Config, probe: bool) -> int:
+def _unfreezes_to(cfg: Config, probe: bool, familiar: bool) -> int:
     """The first layer group that trains once unfrozen; ``auto``: all, and after the probe the last of the body.
 
     The first layers of a pretrained body are alike for all images, and their backward pass takes the longest.
     """
     wanted = cfg.train.freeze_to
     if wanted == "auto":
-        return LAST_OF_BODY if probe else ALL_LAYERS
+        return LAST_OF_BODY if probe and familiar else ALL_LAYERS
     return wanted
 
 
-def staying(cfg: Config, probe: bool, n_groups: int) -> int:
+def staying(cfg: Config, probe: bool, n_groups: int, familiar: bool = True) -> int:
     """How many of the first of ``n_groups`` layer groups stay as they are once unfrozen."""
-    return _unfreezes_to(cfg, probe) % n_groups
+    return _unfreezes_to(cfg, probe, familiar) % n_groups
 
 
-def schedule(cfg: Config, pretrained: bool, probe: bool = False) -> tuple[list[Phase], str]:
+def schedule(cfg: Config, pretrained: bool, probe: bool = False, familiar: bool = True) -> tuple[list[Phase], str]:
     """The phases, their learning rates as configured (stages) or empty (all others), and why these phases.
 
     Args:
         probe: The recipe wants the probe, and head and data allow it.
+        familiar: The body's last layers suit the images.
 
     Raises:
         ConfigError: for more sizes than epochs.
     """
-    phases, reason = _phases(cfg, pretrained, probe)
+    phases, reason = _phases(cfg, pretrained, probe, familiar)
     return resized(phases, cfg.augment.sizes or ()), reason
 
 
@@ -157,9 +159,9 @@ def resized(phases: list[Phase], sizes: tuple[int, ...]) -> list[Phase]:
     return [replace(phase, sizes=tuple(islice(each, phase.epochs_of_steps))) for phase in phases]
 
 
-def _phases(cfg: Config, pretrained: bool, probe: bool) -> tuple[list[Phase], str]:
+def _phases(cfg: Config, pretrained: bool, probe: bool, familiar: bool = True) -> tuple[list[Phase], str]:
     (recipe, kind, freeze_epochs), epochs = _asked(cfg), cfg.train.epochs
-    freeze_to = _unfreezes_to(cfg, probe)
+    freeze_to = _unfreezes_to(cfg, probe, familiar)
     if probe:
         phases = [Phase("probe", 1, HEAD_ONLY, (), PROBE), Phase("unfrozen", epochs, freeze_to, (), UNFROZEN)]
         reason = "the best linear head for the frozen body, computed at once; then the body too (train.recipe: auto)"
@@ -194,17 +196,19 @@ def build(
     unfrozen: float | None = None,
     probe: bool = False,
     find: bool = False,
+    familiar: bool = True,
 ) -> Plan:
     """The plan for a highest learning rate ``lr`` and a model of ``n_groups`` layer groups.
 
     Args:
         unfrozen: What was found for the unfrozen phase, where ``train.lr_unfrozen`` is ``auto``; None: nothing yet.
         find: Whether its rate is to be found also where ``train.lr_unfrozen`` says nothing.
+        familiar: As in ``schedule``.
 
     Raises:
         ConfigError: for a stage that freezes more groups than there are, or a rate for a phase that there is not.
     """
-    phases, reason = schedule(cfg, pretrained, probe)
+    phases, reason = schedule(cfg, pretrained, probe, familiar)
     asked, own = _asked_mult(cfg), cfg.train.lr_unfrozen
     mult = asked or (PROBE_LR_MULT if probe else LR_MULT)
     if asked and not any(phase.name == "unfrozen" for phase in phases):
@@ -235,7 +239,9 @@ def _asked_mult(cfg: Config) -> float | None:
     return None if mult == "auto" else mult
 
 
-def extended(cfg: Config, phases: tuple[Phase, ...], epochs: int, lr: float) -> tuple[Phase, ...]:
+def extended(
+    cfg: Config, phases: tuple[Phase, ...], epochs: int, lr: float, familiar: bool = True
+) -> tuple[Phase, ...]:
     """The phases and one more: again a cycle with the layers, rates and (last) size of the last one.
 
     A probe has neither: after it comes what the recipe has there, the body too, at up to ``lr``.
@@ -243,7 +249,7 @@ def extended(cfg: Config, phases: tuple[Phase, ...], epochs: int, lr: float) -> 
     n, last = 1 + sum(phase.name.startswith("extend") for phase in phases), phases[-1]
     if last.curve.shape == "closed_form":
         lowest = lr / (_asked_mult(cfg) or PROBE_LR_MULT)
-        last = replace(last, freeze_to=_unfreezes_to(cfg, True), lrs=spread(lowest, lr, len(last.lrs)))
+        last = replace(last, freeze_to=_unfreezes_to(cfg, True, familiar), lrs=spread(lowest, lr, len(last.lrs)))
     return (*phases, replace(last, name=f"extend{n}", epochs=epochs, curve=UNFROZEN, sizes=last.sizes[-1:] * epochs))
 
 

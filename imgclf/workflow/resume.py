@@ -54,6 +54,7 @@ def resume(
         DataError: if the images are others. Nothing is changed by a refusal.
     """
     from imgclf.training import checkpoint, devices, network, plan
+    from imgclf.workflow import suiting
 
     terminal = together.voice(terminal)
     network.check_trust(cfg, trust)
@@ -68,7 +69,8 @@ def resume(
         begun = run.file(runs.CHECKPOINT).exists() or run.file(runs.HISTORY).exists()
         saved = checkpoint.load(run.file(runs.CHECKPOINT), devices.resolve(cfg).device) if begun else None
         if saved and extend:
-            saved = replace(saved, phases=plan.extended(cfg, saved.phases, extend, saved.lr))
+            familiar = suiting.recorded(manifest).familiar is not False
+            saved = replace(saved, phases=plan.extended(cfg, saved.phases, extend, saved.lr, familiar))
         terminal.note(f"run: {run.path}, {_where(saved.place) if saved else 'stopped before its first step'}")
         with listening(cfg, events, terminal) as heard, logged(run), runs.recorded(run):
             return go(cfg, run, terminal, command, heard, saved)

@@ -54,7 +54,6 @@ class Session:
     learn: Any
     terminal: Terminal
     decisions: list[str]
-    suited: Suited
 
     @property
     def probe(self) -> bool:
@@ -62,8 +61,13 @@ class Session:
         return self.learn.probe is not None
 
     @property
+    def familiar(self) -> bool:
+        """Whether the body's last layers suit the images, as far as is known."""
+        return self.loaders.suited.familiar is not False
+
+    @property
     def _phases(self) -> list[Phase]:
-        return plan.schedule(self.cfg, self.weights.pretrained, self.probe)[0]
+        return plan.schedule(self.cfg, self.weights.pretrained, self.probe, self.familiar)[0]
 
     @property
     def given_lr(self) -> float | None:
@@ -84,8 +88,10 @@ class Session:
         """The recipe's own learning rate, and why it is that; None: it has none, a rate has to be found."""
         if self.probe:
             lr = plan.OUT_OF_FOLD_LR if hasattr(self.learn, "out_of_fold") else plan.PROBE_LR
+            of = "" if self.familiar else " of a body that was made for other images"
             later = "; it is Adam's: for train.opt one is looked for after the probe" if self.finds_unfrozen else ""
-            return lr, f"for a head that begins at the probe (train.recipe: auto){later}"
+            why = f"for a head that begins at the probe{of} (train.recipe: auto){later}"
+            return lr if self.familiar else plan.UNFAMILIAR_LR, why
         adam, resnet = optimizers.is_adam(self.learn.opt_func), self.arch.library == "torchvision"
         if adam and resnet and plan.from_random(self.cfg, self.weights.pretrained):
             return plan.RANDOM_LR, "for a ResNet from random weights (train.recipe: auto)"
@@ -147,6 +153,7 @@ class Session:
             unfrozen=unfrozen,
             probe=self.probe,
             find=self.finds_unfrozen,
+            familiar=self.familiar,
         )
 
     def announce(self) -> None:
@@ -227,7 +234,7 @@ def start(
         terminal.warn(made.warning)
     learn.add_cb(loaders.TellTrouble(terminal.warn))
     learn.add_cbs(together.callbacks(hardware.device))
-    return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal, decisions, suited)
+    return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal, decisions)
 
 
 def _settled(hardware: Hardware, smallest: int, began: dict[str, Any]) -> Hardware:

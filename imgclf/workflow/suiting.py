@@ -1,4 +1,4 @@
-"""Choose what suits the images before a run begins at the probe, which is asked: framing and mirroring."""
+"""Choose what suits the images before a run begins at the probe, which is asked: framing, mirroring, what trains."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,19 +9,22 @@ from imgclf.data import loaders, presize
 from imgclf.data.loaders import Loaders
 from imgclf.data.suited import Suited
 from imgclf.schema import Config
-from imgclf.training import faults, framing, mirroring, plan
+from imgclf.training import familiarity, faults, framing, looking, mirroring, plan
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.weights import Weights
 
-CROP_PCT, FLIP = "crop_pct", "flip"  # in the manifest
-
 
 def recorded(began: dict[str, Any]) -> Suited:
-    """What is known of a run by its manifest."""
-    if CROP_PCT not in began:
+    """What is known of a run by its manifest; of one from before there was a choice, that it had the usual."""
+    if "crop_pct" not in began:
         return Suited()
-    return Suited(began[CROP_PCT], began.get(FLIP, True))  # as it was in runs before there was a choice
+    return Suited(began["crop_pct"], began.get("flip", True), began.get("familiar", True))
+
+
+def record(made: Loaders) -> dict[str, Any]:
+    """The same for a manifest."""
+    return {**vars(made.suited), "crop_pct": made.preprocess.crop_pct}
 
 
 def choose(
@@ -47,21 +50,26 @@ def choose(
     shares = framing.candidates(loaders.sides(cfg)[0], arch.input_size)
     frames = not given and known.crop_pct is None and len(shares) > 1
     mirrors = steps and known.flip is None and presize.given_flip(cfg) is None
-    if not frames and not mirrors:
+    asks = known.familiar is None and looking.has_stages(arch)
+    if not (frames or mirrors or asks):
         return known, []
     ways = {share: build(Suited(share)) for share in (shares if frames else [known.crop_pct or 1.0])}
     share, first = next(iter(ways.items()))
-    body = framing.network(cfg, arch, found, hardware, first.preprocess)
-    passes = len(framing.of(first)) * (len(ways) + mirrors)
+    body = looking.through(cfg, arch, found, hardware, first.preprocess)
+    passes = len(looking.of(first)) * (len(ways) + mirrors)
     suited, notes = known, list[str]()
     with faults.explained(first.workers, None), terminal.progress("a look at the images", passes) as step:
-        looks = {share: framing.look(body, way, hardware, step) for share, way in ways.items()}
-        if frames and (tried := framing.losses(looks)):
+        looks = {share: looking.look(body, way, hardware, step) for share, way in ways.items()}
+        if frames and (tried := looking.losses(looks)):
             share, notes = framing.told(tried)
             suited = replace(suited, crop_pct=share)
+        seen = looks[share]
         if mirrors:
-            mirrored = framing.look(mirroring.Mirrored(body), ways[share], hardware, step)
-            if judged := mirroring.losses(looks[share], mirrored):
+            mirrored = looking.look(body, ways[share], hardware, step, mirrored=True)
+            if judged := mirroring.losses(seen, mirrored):
                 flip, told = mirroring.told(*judged)
                 suited, notes = replace(suited, flip=flip), [*notes, *told]
+        if asks and (last := seen.loss) is not None and (before := seen.loss_before) is not None:
+            familiar, told = familiarity.told(last, before)
+            suited, notes = replace(suited, familiar=familiar), [*notes, *told]
     return suited, notes

@@ -227,6 +227,8 @@ def _planned(s: Any, plan: Any) -> dict[str, Any]:
 
 def _record(run: Run, s: Any) -> None:
     """Write down what a run is made of, before its first step."""
+    from imgclf.workflow import suiting
+
     data = s.data.dataset
     runs.write_text(run.file(runs.SPLIT), s.data.split_csv)
     failed = {"error": None} if "error" in run.manifest() else {}  # it goes on after all
@@ -235,7 +237,7 @@ def _record(run: Run, s: Any) -> None:
         data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings, layout=s.data.samples.layout,
         classes=len(data.classes), arch=s.arch.name,
         pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),
-        precision=s.hardware.precision, crop_pct=s.loaders.preprocess.crop_pct, flip=s.suited.flip,
+        precision=s.hardware.precision, **suiting.record(s.loaders),
         decisions=s.decisions, **_precision_reason(s.hardware.reason),
     )  # fmt: skip
 

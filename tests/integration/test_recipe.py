@@ -43,8 +43,10 @@ def test_the_probe_alone_can_be_extended_and_then_the_body_trains(folder):
     _, more = history(run)
     assert more["phase"] == "extend1"
     assert float(more["lr"]) > 0
-    plan = json.loads((run / "manifest.json").read_text())["plan"]["phases"]
-    assert [(phase["freeze_to"], min(phase["lrs"]) > 0) for phase in plan] == [(-1, False), (-2, True)]
+    manifest = json.loads((run / "manifest.json").read_text())
+    begins = -2 if manifest["familiar"] else 0
+    phases = manifest["plan"]["phases"]
+    assert [(phase["freeze_to"], min(phase["lrs"]) > 0) for phase in phases] == [(-1, False), (begins, True)]
 
 
 # Cut after the third stage, or not at all, it has layers that stay as they were pretrained.
@@ -115,12 +117,14 @@ def test_the_dry_run_shows_all_that_the_recipe_decided_with_its_keys(folder):
     done = run_here("train", *given, "--set", "model.weights=weights.pth", "--dry-run", cwd=folder)
     assert done.returncode == 0, done.stderr
     decided = {
-        "batch size": "data.batch_size", "framing": "augment.crop_pct", "head": "train.recipe",
+        "batch size": "data.batch_size", "framing": "augment.crop_pct", "flip": "augment.flip", "head": "train.recipe",
+        "the body's last layers": "train.lr",
         "layers": "train.freeze_to", "BatchNorm": "train.freeze_bn", "learning rate": "train.lr_unfrozen",
         "training images are answered": "train.out_of_fold",
     }  # fmt: skip
     lines = done.stderr.splitlines()
     for what, key in decided.items():
         assert any(line.startswith(what) and key in line for line in lines), (what, done.stderr)
-    assert "stem and stages 1 and 2 stay as pretrained" in done.stderr
+    stays = "stem and stages 1 and 2 stay as pretrained" in done.stderr
+    assert stays == ("the body's last layers know such images" in done.stderr)
     assert "to be found" not in done.stderr

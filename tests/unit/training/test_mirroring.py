@@ -11,8 +11,8 @@ from imgclf.console import Terminal
 from imgclf.data import presize
 from imgclf.errors import ConfigError
 from imgclf.runs import Run
-from imgclf.training import framing, mirroring
-from imgclf.training.framing import Look
+from imgclf.training import looking, mirroring
+from imgclf.training.looking import Look
 from imgclf.workflow import session
 from imgclf.workflow.resume import resume
 from imgclf.workflow.train import train
@@ -66,7 +66,7 @@ def flips(s):
 
 def test_where_the_mirror_image_is_another_class_none_is_mirrored(folder):
     s = start(folder, "stripes")
-    assert not flips(s) and s.suited.flip is False
+    assert not flips(s) and s.loaders.suited.flip is False
     assert "no image is mirrored, for left is not right" in told(s)[0] and "(augment.flip: auto)" in told(s)[0]
 
 
@@ -79,15 +79,15 @@ def test_where_it_is_the_same_half_of_them_are(folder):
             wide = image.resize((80, 80)) if "coarse" in target.parts else image
             Image.blend(wide, wide.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 0.5).save(target)
     s = start(folder, "crossed")
-    assert flips(s) and s.suited.flip is True
+    assert flips(s) and s.loaders.suited.flip is True
     assert told(s)[0].startswith("flip: half of the training images are mirrored; a probe's cross-validated loss is ")
 
 
 @pytest.mark.parametrize("given", [True, False])
 def test_what_is_given_is_not_looked_into(folder, monkeypatch, given):
-    monkeypatch.setattr(framing, "look", lambda *a: pytest.fail("images are looked at"))
+    monkeypatch.setattr(mirroring, "losses", lambda *a: pytest.fail("mirror images are looked at"))
     s = start(folder, "stripes", **{"augment.flip": given})
-    assert flips(s) is given and s.suited.flip is None and not told(s)
+    assert flips(s) is given and s.loaders.suited.flip is None and not told(s)
 
 
 @pytest.mark.parametrize(
@@ -102,16 +102,16 @@ def test_what_is_given_is_not_looked_into(folder, monkeypatch, given):
     ids=str,
 )
 def test_where_no_probe_can_tell_or_nothing_is_trained_it_stays_as_ever(folder, monkeypatch, changes):
-    monkeypatch.setattr(framing, "look", lambda *a: pytest.fail("images are looked at"))
+    monkeypatch.setattr(mirroring, "losses", lambda *a: pytest.fail("mirror images are looked at"))
     s = start(folder, "stripes", **changes)
-    assert flips(s) and s.suited.flip is None
+    assert flips(s) and s.loaders.suited.flip is None
 
 
 def test_the_reference_engine_keeps_to_it(folder):
     made = presize.transforms(settings(folder, **{"augment.engine": "fastai"}), 36, start(folder).loaders.preprocess)
     assert "flip" in str(made).lower()
     s = start(folder, "stripes", **{"augment.engine": "fastai"})
-    assert s.suited.flip is False and "flip" not in str(s.loaders.dls.train.after_batch).lower()
+    assert s.loaders.suited.flip is False and "flip" not in str(s.loaders.dls.train.after_batch).lower()
 
 
 def test_up_is_down_only_where_left_is_right(folder):
@@ -125,7 +125,7 @@ def test_a_run_that_goes_on_keeps_the_choice(folder, tmp_path, monkeypatch):
     train(cfg, runs_dir=tmp_path, name="run")
     run = Run(tmp_path / "run")
     assert run.manifest()["flip"] is False
-    monkeypatch.setattr(framing, "look", lambda *a: pytest.fail("chosen again"))
+    monkeypatch.setattr(looking, "look", lambda *a, **k: pytest.fail("chosen again"))
     resume(cfg, run, extend=1)
     assert run.manifest()["flip"] is False
 
@@ -146,7 +146,7 @@ def test_a_run_from_before_there_was_a_choice_goes_on_as_it_was(folder, tmp_path
     before = run.manifest()
     del before["flip"]
     monkeypatch.setattr(Run, "manifest", lambda self: before)
-    monkeypatch.setattr(framing, "look", lambda *a: pytest.fail("chosen now"))
+    monkeypatch.setattr(looking, "look", lambda *a, **k: pytest.fail("chosen now"))
     assert flips(session.start(cfg, Terminal(quiet=True), began=before, to_train=True))
 
 
@@ -172,6 +172,6 @@ def test_each_image_is_answered_by_a_head_that_does_not_know_it(several):
     seen = Look(torch.randn(60, 5) + torch.eye(3, 5)[y] * 2, targets, 3)
     other = Look(seen.features[:, [1, 0, 2, 3, 4]], targets, 3)  # two classes change places
     same, changed = mirroring.losses(seen, other)
-    assert same.mean().item() == pytest.approx(framing.losses({1.0: seen})[1.0], rel=0.2 if several else 1e-4)
+    assert same.mean().item() == pytest.approx(seen.loss, rel=0.2 if several else 1e-4)
     assert changed[y == 0].mean() > 2 * same[y == 0].mean() and not mirroring.told(same, changed)[0]
     assert mirroring.losses(Look(seen.features[:3], y[:3], 3), Look(other.features[:3], y[:3], 3)) is None
