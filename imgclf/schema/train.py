@@ -56,8 +56,8 @@ class TrainConfig(Section):
     )
     lr: Rate | Literal["auto"] = Field(
         "auto",
-        description="the highest learning rate, or auto: a fixed one after the probe, and for a ResNet from random "
-        "weights with Adam; else what the learning-rate finder suggests",
+        description="the highest learning rate, or auto: a fixed one after the probe, higher if the body was made for "
+        "other images, and for a ResNet from random weights with Adam; else what the learning-rate finder suggests",
     )
     lr_mult: Annotated[float, Field(strict=True, ge=1)] | Literal["auto"] = Field(
         "auto",
@@ -77,7 +77,8 @@ class TrainConfig(Section):
     freeze_to: Annotated[int, Field(strict=True)] | Literal["auto"] = Field(
         "auto",
         description="fine_tune: the first layer group that trains once unfrozen: 0 all, 1 all but the first, -2 the "
-        "head and the group before it. auto: 0; after the probe -2, of a ResNet stages 3 and 4, a third quicker",
+        "head and the group before it. auto: 0; after the probe -2, of a ResNet stages 3 and 4, a third quicker, "
+        "or 0 where the probe finds that the body was made for other images",
     )
     train_bn: Bool | Literal["auto"] = Field(
         "auto",

@@ -38,7 +38,8 @@ PROBE = Curve("closed_form", 0.0)
 LR_MULT = 100.0  # fine_tune's, where train.lr_mult is auto
 # Where train.lr is auto and the head begins at the probe, and trains along or not (docs/recipe.md).
 PROBE_LR, OUT_OF_FOLD_LR, PROBE_LR_MULT = 1e-4, 2e-4, 1.0
-UNFAMILIAR_LR = 2e-3  # and where the body does not know such images
+# And where the body was made for other images, if at least so many pass by in training: with fewer it does not settle.
+UNFAMILIAR_LR, UNFAMILIAR_IMAGES = 2e-3, 1000
 RANDOM_LR = 4e-3  # where a ResNet begins at random weights (docs/recipe.md)
 FREEZE_EPOCHS = 1  # where train.freeze_epochs is auto
 

@@ -87,11 +87,15 @@ class Session:
     def recipe_lr(self) -> tuple[float, str] | None:
         """The recipe's own learning rate, and why it is that; None: it has none, a rate has to be found."""
         if self.probe:
-            lr = plan.OUT_OF_FOLD_LR if hasattr(self.learn, "out_of_fold") else plan.PROBE_LR
-            of = "" if self.familiar else " of a body that was made for other images"
+            lr, of = plan.OUT_OF_FOLD_LR if hasattr(self.learn, "out_of_fold") else plan.PROBE_LR, ""
+            if not self.familiar:
+                n = len(self.data.dataset.train) * sum(phase.epochs_of_steps for phase in self._phases)
+                few = 0 < n < plan.UNFAMILIAR_IMAGES  # none at all: whoever extends a probe may well want more
+                of = " of a body that was made for other images"
+                of += f", with {n:,} images to pass by, too few for a higher one" if few else ""
+                lr = lr if few else plan.UNFAMILIAR_LR
             later = "; it is Adam's: for train.opt one is looked for after the probe" if self.finds_unfrozen else ""
-            why = f"for a head that begins at the probe{of} (train.recipe: auto){later}"
-            return lr if self.familiar else plan.UNFAMILIAR_LR, why
+            return lr, f"for a head that begins at the probe{of} (train.recipe: auto){later}"
         adam, resnet = optimizers.is_adam(self.learn.opt_func), self.arch.library == "torchvision"
         if adam and resnet and plan.from_random(self.cfg, self.weights.pretrained):
             return plan.RANDOM_LR, "for a ResNet from random weights (train.recipe: auto)"

@@ -69,12 +69,14 @@ def test_of_a_body_that_knows_such_images_the_last_layers_train_a_little(folder,
     assert any("know such images" in note for note in s.decisions)
 
 
-def test_of_another_all_layers_train_at_a_higher_rate(folder, says):
+@pytest.mark.parametrize(("epochs", "lr"), [(55, plan.OUT_OF_FOLD_LR), (56, plan.UNFAMILIAR_LR)])
+def test_of_another_all_layers_train_and_with_enough_images_at_a_higher_rate(folder, says, epochs, lr):
     says(0.5, 0.2)
-    s = start(folder)
-    assert s.loaders.suited.familiar is False
-    assert chosen(s) == (plan.ALL_LAYERS, plan.UNFAMILIAR_LR)
+    s = start(folder, **{"train.epochs": epochs})
+    assert s.loaders.suited.familiar is False and len(s.data.dataset.train) == 18
+    assert chosen(s) == (plan.ALL_LAYERS, lr)
     assert "made for other images" in s.recipe_lr[1]
+    assert ("with 990 images to pass by, too few" in s.recipe_lr[1]) == (epochs == 55)
     assert any(note.startswith("layers: all train") for note in s.decisions)
 
 
