@@ -49,10 +49,16 @@ def show(cfg: Config, out: Path, n: int, terminal: Terminal | None = None) -> Pa
     """A picture of the first ``n`` images of a training batch as the model sees them, normalisation undone."""
     import torch
 
-    from imgclf.data import loaders
+    from imgclf.data import loaders, presize
 
+    terminal = terminal or Terminal(quiet=True)
     keep_out(cfg, out, "--out")
-    dataset = prepare.prepare(cfg, terminal or Terminal(quiet=True)).dataset
+    dataset = prepare.prepare(cfg, terminal).dataset
+    if presize.given_flip(cfg) is None or loaders.given_crop_pct(cfg) is None:
+        terminal.note(
+            "shown: the usual for what is left open (augment.flip, augment.crop_pct: auto); a run with pretrained "
+            "weights may choose otherwise, and `imgclf train --dry-run` tells what"
+        )
     return batch_plot(cfg, loaders.build(cfg, dataset, torch.device("cpu")), out, n)
 
 

@@ -126,3 +126,13 @@ def test_two_pictures_at_once_are_refused(photos, tmp_path):
     assert done.returncode == 2
     assert "one at a time" in done.stderr
     assert not (tmp_path / "batch.png").exists()
+
+
+def test_a_batch_says_what_a_run_may_choose_otherwise(photos, tmp_path):
+    """Digits shown mirrored would look like a fault of the recipe, which asks first."""
+    given = ("data", "show", "-d", photos, *SMALL, "-o")
+    done = run_here(*given, "open.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "augment.flip" in done.stderr and "--dry-run" in done.stderr
+    settled = ("--set", "augment.flip=false", "--set", "augment.crop_pct=1")
+    assert "--dry-run" not in run_here(*given, "settled.png", *settled, cwd=tmp_path).stderr
