@@ -231,14 +231,16 @@ def _record(run: Run, s: Any) -> None:
 
     data = s.data.dataset
     runs.write_text(run.file(runs.SPLIT), s.data.split_csv)
-    failed = {"error": None} if "error" in run.manifest() else {}  # it goes on after all
+    before = run.manifest()
+    failed = {"error": None} if "error" in before else {}  # it goes on after all
+    decided = dict.fromkeys([*before.get("decisions", []), *s.decisions])  # what was chosen then is not chosen again
     run.update_manifest(
         status="running", **runs.this_process(), **failed,
         data_root=str(data.root), fingerprint=s.data.fingerprint, checks=s.data.findings, layout=s.data.samples.layout,
         classes=len(data.classes), arch=s.arch.name,
         pretrained=s.weights.pretrained, weights=s.weights.note, device=str(s.hardware.device),
         precision=s.hardware.precision, **suiting.record(s.loaders),
-        decisions=s.decisions, **_precision_reason(s.hardware.reason),
+        decisions=list(decided), **_precision_reason(s.hardware.reason),
     )  # fmt: skip
 
 

@@ -128,6 +128,8 @@ def test_a_run_that_goes_on_keeps_the_choice(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(looking, "look", lambda *a, **k: pytest.fail("chosen again"))
     resume(cfg, run, extend=1)
     assert run.manifest()["flip"] is False
+    assert any("augment.flip" in told for told in run.manifest()["decisions"])
+    assert "left is not right" in run.file("report.html").read_text()
 
 
 def test_a_probe_alone_that_goes_on_chooses_then(folder, tmp_path):
