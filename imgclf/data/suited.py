@@ -17,3 +17,8 @@ class Suited:
     crop_pct: float | None = None
     flip: bool | None = None
     familiar: bool | None = None
+
+    @property
+    def suits_body(self) -> bool:
+        """Whether the body's last layers suit the images, as far as is known."""
+        return self.familiar is not False

@@ -84,7 +84,7 @@ def build(
     MicroBatches(loaders.batch_size, cfg.train.accumulate).install(learn)
     hurried = speed.apply(cfg, learn, hardware, loaders.preprocess.size)
     groups = network.group_names(model)
-    stay = plan.staying(cfg, probe, len(groups), loaders.suited.familiar is not False)
+    stay = plan.staying(cfg, probe, len(groups), loaders.suited.suits_body)
     answers, told = outoffold.callbacks(cfg, learn, probe, body_trains=stay < len(groups) - 1)
     learn.add_cbs(answers)
     return learn, [*notes, *_chosen(model[1], simple, probe, groups[:stay], bool(keeps)), *told, *hurried]

@@ -69,7 +69,7 @@ def resume(
         begun = run.file(runs.CHECKPOINT).exists() or run.file(runs.HISTORY).exists()
         saved = checkpoint.load(run.file(runs.CHECKPOINT), devices.resolve(cfg).device) if begun else None
         if saved and extend:
-            familiar = suiting.recorded(manifest).familiar is not False
+            familiar = suiting.recorded(manifest).suits_body
             saved = replace(saved, phases=plan.extended(cfg, saved.phases, extend, saved.lr, familiar))
         terminal.note(f"run: {run.path}, {_where(saved.place) if saved else 'stopped before its first step'}")
         with listening(cfg, events, terminal) as heard, logged(run), runs.recorded(run):

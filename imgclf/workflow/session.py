@@ -63,7 +63,7 @@ class Session:
     @property
     def familiar(self) -> bool:
         """Whether the body's last layers suit the images, as far as is known."""
-        return self.loaders.suited.familiar is not False
+        return self.loaders.suited.suits_body
 
     @property
     def _phases(self) -> list[Phase]:

@@ -8,7 +8,7 @@ from imgclf.config import load_config
 from imgclf.console import Terminal
 from imgclf.runs import Run
 from imgclf.training import familiarity, looking, plan, probe
-from imgclf.workflow import session, suiting
+from imgclf.workflow import lrfind, session, suiting
 from imgclf.workflow.resume import resume
 from imgclf.workflow.train import train
 
@@ -125,6 +125,12 @@ def test_whoever_goes_on_keeps_the_choice(folder, tmp_path, says, monkeypatch, f
     phase = run.manifest()["plan"]["phases"][-1]
     assert phase["freeze_to"] == (plan.LAST_OF_BODY if familiar else plan.ALL_LAYERS)
     assert max(phase["lrs"]) == pytest.approx(plan.OUT_OF_FOLD_LR if familiar else plan.UNFAMILIAR_LR)
+
+
+def test_the_finder_which_does_not_look_says_so(folder, caplog):
+    caplog.set_level("INFO", "imgclf")
+    lrfind.find_lr(settings(folder))
+    assert "takes 0.0002" in caplog.text and "0.002 if it finds that the body was made for other images" in caplog.text
 
 
 def test_a_run_from_before_there_was_a_choice_goes_on_as_it_was():
