@@ -124,7 +124,7 @@ class TrainConfig(Section):
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["auto"] = Field(
         "auto",
         description="a list, shown each epoch; the first one decides which epoch was the best. auto: [error_rate]; "
-        "where images have several labels [accuracy_multi, average_precision]",
+        "where images have several labels [average_precision, accuracy_multi]",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",

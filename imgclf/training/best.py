@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastai.vision.all import Callback
@@ -37,6 +37,17 @@ class KeepBest(Callback):
         self.said: Said | None = None  # by the best epoch's validation, where it was heard
         self.phase = ""
         self.improved = False
+
+    def go_on(self, best: Best | None, rows: list[dict[str, Any]]) -> None:
+        """From the best epoch of a run so far; where another metric decides now, with that epoch's value of it.
+
+        Args:
+            rows: Of all whole epochs so far, each with every metric by name.
+        """
+        if best is not None and best.metric != self.metric:
+            values = [row.get(self.metric) for row in rows if (row["phase"], row["epoch"]) == (best.phase, best.epoch)]
+            best = replace(best, metric=self.metric, value=values[0]) if values and values[0] is not None else None
+        self.best = best
 
     def after_epoch(self) -> None:
         record = self.learn.final_record

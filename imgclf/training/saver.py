@@ -73,7 +73,8 @@ class Saver(Callback):
         if self.resumed.state.get("out_of_fold"):
             learn.out_of_fold.restore(self.resumed.state["out_of_fold"])
         learn.micro_batches.limits |= self.resumed.state.get("micro", {})
-        self.watch.rows, self.watch.keep.best = list(self.resumed.rows), self.resumed.best
+        self.watch.rows = list(self.resumed.rows)
+        self.watch.keep.go_on(self.resumed.best, self.resumed.rows)
         if self.resumed.is_best:
             self.watch.keep.keep(learn)
         if self.resumed.rows:

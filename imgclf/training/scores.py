@@ -57,7 +57,7 @@ METRICS: dict[str, Score] = {
     "f1_micro": Score(lambda _: _decided(partial(skm.f1_score, average="micro", zero_division=0)), MULTI),
     "hamming_loss": Score(lambda _: HammingLossMulti(), MULTI, higher_is_better=False),
 }
-AUTO: dict[Task, tuple[str, ...]] = {"single": ("error_rate",), "multi": ("accuracy_multi", "average_precision")}
+AUTO: dict[Task, tuple[str, ...]] = {"single": ("error_rate",), "multi": ("average_precision", "accuracy_multi")}
 
 
 def metric_names(cfg: Config, task: Task | None = None) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 import math
 from types import SimpleNamespace
 
-from imgclf.training.best import KeepBest
+from imgclf.training.best import Best, KeepBest
 from imgclf.training.features import Overhear
 from imgclf.training.scores import Score
 
@@ -41,3 +41,15 @@ def test_nan_never_wins():
         LOWER, [("frozen", 1, math.nan, math.nan), ("unfrozen", 1, 2.0, 0.9), ("unfrozen", 2, 0.1, math.nan)]
     )
     assert (best.phase, best.epoch) == ("unfrozen", 1)
+
+
+def test_a_run_from_before_another_metric_decided_goes_on_with_its_value_of_that_one():
+    kept = KeepBest("metric", HIGHER, lambda learn: None)
+    rows = [
+        {"phase": "probe", "epoch": 1, "metric": 0.7, "former": 0.90},
+        {"phase": "unfrozen", "epoch": 1, "metric": 0.6, "former": 0.91},
+    ]
+    kept.go_on(Best("unfrozen", 1, "former", 0.91, 0.3), rows)
+    assert (kept.best.metric, kept.best.value, kept.best.epoch) == ("metric", 0.6, 1)
+    kept.go_on(Best("unfrozen", 2, "former", 0.91, 0.3), rows)  # judged within an epoch that has no row yet
+    assert kept.best is None

@@ -11,7 +11,7 @@ from imgclf.errors import ConfigError
 from imgclf.training import losses, scores
 
 
-@pytest.mark.parametrize(("task", "first"), [("single", "error_rate"), ("multi", "accuracy_multi")])
+@pytest.mark.parametrize(("task", "first"), [("single", "error_rate"), ("multi", "average_precision")])
 def test_the_default_metric_and_loss_fit_the_task(make_config, task, first):
     cfg = make_config()
     assert next(iter(scores.metrics(cfg, 3, task))) == first
@@ -22,7 +22,7 @@ def test_the_default_metric_and_loss_fit_the_task(make_config, task, first):
 @pytest.mark.parametrize(
     ("task", "key", "value", "fitting"),
     [
-        ("multi", "train.metrics", ["error_rate"], "accuracy_multi"),
+        ("multi", "train.metrics", ["error_rate"], "average_precision"),
         ("single", "train.metrics", ["average_precision"], "error_rate"),
         ("multi", "train.loss", "cross_entropy", "bce"),
     ],

