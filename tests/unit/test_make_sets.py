@@ -1,0 +1,35 @@
+"""The data sets that docs/recipe.md was measured on are made again as they were."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+from scripts import make_sets
+
+
+def test_clothes_are_the_first_and_the_last_of_each_kind(tmp_path):
+    clothes = tmp_path / "fashion-mnist" / "src" / "clothes"
+    clothes.mkdir(parents=True)
+    for label in range(10):
+        images = [[(i + label) % 256] * 784 for i in range(600)]
+        (clothes / f"{label}.json").write_text(json.dumps({"data": [*images, [1, 2, 3]]}))  # the package has such rests
+    made = {name: np.asarray(image) for name, image in make_sets.fashion(tmp_path)}
+    assert len(made) == 10 * (400 + 100)
+    assert (made["train/dress/0399.png"] == (399 + 3) % 256).all()
+    assert (made["val/t-shirt/0000.png"] == 500 % 256).all()
+
+
+def test_drawings_are_on_white_and_those_of_small_categories_and_copies_left_out(tmp_path):
+    for folder, n in (("animals", 102), ("logos", 20), ("unsorted", 120)):
+        (tmp_path / folder / "below").mkdir(parents=True)
+        for i in range(n):
+            pixels = np.full((2, 2, 4), (i, 0, 0, 255), np.uint8)
+            pixels[0, 0, 3] = 0
+            Image.fromarray(pixels).save(tmp_path / folder / "below" / f"{i}.png")
+    (tmp_path / "animals" / "again.png").write_bytes((tmp_path / "animals" / "below" / "5.png").read_bytes())
+    made = dict(make_sets.clipart(tmp_path))
+    assert {name.rsplit("/", 1)[0] for name in made} == {"train/animals", "val/animals"}
+    assert len(made) == 102
+    assert all(image.getpixel((0, 0)) == (255, 255, 255) for image in made.values())
+    assert list(made) == list(dict(make_sets.clipart(tmp_path)))
