@@ -70,7 +70,7 @@ def emoji(source: Path) -> Made:
 
 
 def fashion(source: Path) -> Made:
-    """Ten kinds of clothing (Xiao et al. 2017), 28 x 28 pixels in grey: of each the first 400 and the last 100 images."""
+    """Ten kinds of clothing (Xiao et al. 2017), 28 x 28 pixels in grey: of each the first 400 and last 100 images."""
     for label, name in enumerate(FASHION):
         file = source / "fashion-mnist" / "src" / "clothes" / f"{label}.json"
         images = json.loads(file.read_text(encoding="utf-8"))["data"]
