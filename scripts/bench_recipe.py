@@ -165,9 +165,10 @@ def regression(o: Options, folder: Path, seed: int) -> Found:
     return {"error": wrong.double().mean().item()}
 
 
-def presize(settings: list[str], folder: Path) -> int:
+def presize(o: Options, folder: Path) -> int:
     """The side fastai's ``Resize`` gets: what imgclf presizes the images of this folder to."""
-    return configured(settings, **{"data.path": str(folder)}).augment.presize  # type: ignore[no-any-return]
+    asked = {"data.path": str(folder), "augment.size": o.size}
+    return configured(o.set, **asked).augment.presize  # type: ignore[no-any-return]
 
 
 def fastai(o: Options, folder: Path, seed: int) -> Found:
@@ -182,7 +183,7 @@ def fastai(o: Options, folder: Path, seed: int) -> Found:
     table = pd.DataFrame(rows(folder))
     table["is_valid"] = table["is_valid"] == "True"
     dls = fv.ImageDataLoaders.from_df(
-        table, folder, valid_col="is_valid", bs=32, num_workers=2, item_tfms=fv.Resize(presize(o.set, folder)),
+        table, folder, valid_col="is_valid", bs=32, num_workers=2, item_tfms=fv.Resize(presize(o, folder)),
         batch_tfms=fv.aug_transforms(size=o.size, min_scale=0.75, do_flip=flip), label_delim="|" if many else None,
     )  # fmt: skip
     whole = getattr(fv, o.arch)(weights=None)
@@ -253,7 +254,7 @@ def measure(o: Options) -> list[dict[str, Any]]:
     for data in o.data:
         for seed in o.seeds:
             with tempfile.TemporaryDirectory() as temporary:
-                folder = lay_out(data, seed, o.set, Path(temporary))
+                folder = lay_out(data, seed, [f"augment.size={o.size}", *o.set], Path(temporary))
                 for way in o.ways:
                     if several(folder) and way in ("regression", "ultralytics"):
                         continue
