@@ -43,7 +43,7 @@ class Terminal:
 
     json_mode: bool = False
     quiet: bool = False
-    out: Console = field(default_factory=lambda: _console(sys.stdout, soft_wrap=True))
+    out: Console = field(default_factory=lambda: _console(sys.stdout))
     err: Console = field(default_factory=lambda: _console(sys.stderr))
 
     @property
@@ -79,11 +79,16 @@ class Terminal:
             yield lambda: bar.advance(task)
 
     def result(self, data: Any, human: RenderableType | None = None) -> None:
-        """The command's result: one JSON document, or ``human`` for people."""
+        """The command's result: one JSON document, or ``human`` for people.
+
+        On a terminal a string stays as it is, to be copied; what rich renders breaks between words.
+        """
         if self.json_mode:
             sys.stdout.write(to_json(data) + "\n")
+        elif isinstance(human, str):
+            self.out.print(Text(human), soft_wrap=True)
         elif human is not None:
-            self.out.print(Text(human) if isinstance(human, str) else human)
+            self.out.print(human, soft_wrap=not self.out.is_terminal)
 
     def error(self, error: UserError) -> None:
         """What happened and how to mend it; with ``--json`` as a document on stdout."""
@@ -102,9 +107,9 @@ class Terminal:
         self.err.print(text, soft_wrap=not self.err.is_terminal)
 
 
-def _console(stream: TextIO, **options: Any) -> Console:
+def _console(stream: TextIO) -> Console:
     """A console as wide as the terminal; a row on a pipe or in a file stays one line, as `grep` needs it."""
-    made = Console(file=stream, highlight=False, width=None if stream.isatty() else PIPE_WIDTH, **options)
+    made = Console(file=stream, highlight=False, width=None if stream.isatty() else PIPE_WIDTH)
     made.push_render_hook(Harmless())
     return made
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from imgclf import ranks, runs
 from imgclf.cli import completion, launch
@@ -123,21 +124,19 @@ def _tell_finished(run: runs.Run, cfg: "Config", terminal: Terminal) -> None:
         terminal.result(result, f"{run.path} is finished{reached}")
 
 
-def _human(result: Any) -> str:
+def _human(result: Any) -> Text:
     from imgclf.results import beside
     from imgclf.results.phases import sentence
     from imgclf.results.tables import headline
 
     best, run, rate = result.best, result.run.path, result.images_per_second
     speed = f", {rate:.0f} training images a second" if rate else ""  # none where the head was only computed
-    return "\n".join(
-        [
-            headline(result.evaluation).plain,
-            *beside.baselines(result.evaluation.baselines),
-            *beside.more_images(result.evaluation.learning_curve),
-            f"best epoch: {best['phase']} {best['epoch']}; {result.seconds:.0f} s in all{speed}",
-            *([sentence(result.unfreezing)] if result.unfreezing else []),
-            f"model and report: {run} (open {run / 'report.html'})",
-            f"next: imgclf predict {run} PHOTO…   or   imgclf export {run} --format onnx",
-        ]
-    )
+    lines = [
+        *beside.baselines(result.evaluation.baselines),
+        *beside.more_images(result.evaluation.learning_curve),
+        f"best epoch: {best['phase']} {best['epoch']}; {result.seconds:.0f} s in all{speed}",
+        *([sentence(result.unfreezing)] if result.unfreezing else []),
+        f"model and report: {run} (open {run / 'report.html'})",
+        f"next: imgclf predict {run} PHOTO…   or   imgclf export {run} --format onnx",
+    ]
+    return Text("\n").join([headline(result.evaluation), *map(Text, lines)])

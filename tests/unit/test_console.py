@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.text import Text
 
 from imgclf import console
 from imgclf.console import Terminal, cell, finite, table
@@ -227,3 +228,13 @@ def test_a_name_that_begins_with_a_combining_character_is_cut():
     )
     done = subprocess.run([sys.executable, "-X", "utf8", "-c", program], capture_output=True, text=True, timeout=60)
     assert "aaa" in done.stdout, done.stderr
+
+
+def test_on_a_terminal_sentences_break_between_words_and_lines_to_copy_do_not():
+    for terminal, sentences in ((True, "one two\nthree four"), (False, "one two three four")):
+        out = Console(file=io.StringIO(), width=10, force_terminal=terminal, color_system=None)
+        shown = Terminal(out=out)
+        shown.result({}, Text("one two three four"))
+        shown.result({}, "a path of some length")
+        lines = out.file.getvalue().splitlines()
+        assert "\n".join(line.rstrip() for line in lines) == f"{sentences}\na path of some length"
