@@ -37,6 +37,7 @@ from imgclf.errors import first_line
 from imgclf.schema import Config
 
 LOST = "cannot read the image"
+P_AFFINE = 0.75  # fastai's
 
 
 class ImageLost(Exception):
@@ -198,6 +199,14 @@ def given_flip(cfg: Config) -> bool | None:
     return None if wanted == "auto" else wanted
 
 
+def _p_affine(cfg: Config, suited: Suited) -> float:
+    """How often rotation, zoom and warp are each applied."""
+    wanted = cfg.augment.p_affine
+    if wanted != "auto":
+        return wanted
+    return P_AFFINE if suited.suits_body else 0.0
+
+
 def transforms(
     cfg: Config, presize: int, preprocess: Preprocess, on_device: bool = False, suited: Suited = Suited()
 ) -> tuple[Transform, list[Transform]]:
@@ -220,7 +229,7 @@ def transforms(
         "min_zoom": cfg.augment.min_zoom,
         "max_zoom": cfg.augment.max_zoom,
         "max_warp": cfg.augment.max_warp,
-        "p_affine": cfg.augment.p_affine,
+        "p_affine": _p_affine(cfg, suited),
         "pad_mode": cfg.augment.pad_mode,
     }
     lighting, p = cfg.augment.max_lighting, cfg.augment.p_lighting

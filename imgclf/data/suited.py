@@ -10,8 +10,8 @@ class Suited:
     Attributes:
         crop_pct: Of ``augment.crop_pct``; usually 1.
         flip: Of ``augment.flip``; usually true.
-        familiar: Whether the pretrained body's last layers suit such images, which ``train.freeze_to`` and ``train.lr``
-            depend on; usually true.
+        familiar: Whether the pretrained body's last layers suit such images, which ``train.freeze_to``, ``train.lr``,
+            ``train.ema`` and ``augment.p_affine`` depend on; usually true.
     """
 
     crop_pct: float | None = None

@@ -67,7 +67,11 @@ class AugmentConfig(Section):
     pad_mode: Literal["reflection", "border", "zeros"] = Field(
         "reflection", description="what fills corners that rotation, zoom or warp leave empty"
     )
-    p_affine: Share = Field(0.75, description="how often rotation, zoom and warp are each applied")
+    p_affine: Literal["auto"] | Share = Field(
+        "auto",
+        description="how often rotation, zoom and warp are each applied; auto: 0.75, and 0 where the pretrained body's "
+        "last layers were made for other images (train.freeze_to)",
+    )
     p_lighting: Share = Field(0.75, description="how often brightness and contrast are each changed")
     mixup: Annotated[float, Field(strict=True, ge=0)] = Field(
         0.0,

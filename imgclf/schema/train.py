@@ -131,11 +131,12 @@ class TrainConfig(Section):
         description="auto: bf16 (on CUDA else fp16) where a step was measured to be quicker in it and right, once a "
         "machine; fp32 elsewhere; a resumed run keeps what it began with",
     )
-    ema: Annotated[float, Field(strict=True, gt=0, lt=1)] | Literal["auto", "mean"] | None = Field(
+    ema: Annotated[float, Field(strict=True, gt=0, lt=1)] | Literal["auto", "mean", "late"] | None = Field(
         "auto",
         description="validate and keep an average of the weights rather than the last ones: a number, such as 0.99, is "
         "how much of it each step leaves (an exponential moving average over about 100 steps); mean: of all steps "
-        "alike; null: no average; auto: mean where the head begins at the probe (train.recipe), else null",
+        "alike; late: of all, the later the more; null: no average; auto: where the head begins at the probe mean, or "
+        "late if the body was made for other images (train.freeze_to), else null",
     )
     on_nan: Literal["stop", "retry"] = Field(
         "stop",

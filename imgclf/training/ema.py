@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from fastai.vision.all import Callback, Learner
@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from imgclf.schema import Config
+
+Decay: TypeAlias = float | Literal["mean", "late"]
+# How much more later steps count: the weight of step n grows as n to this power.
+POWER = {"mean": 0, "late": 3}
 
 
 class Ema(Callback):
@@ -21,12 +25,13 @@ class Ema(Callback):
     Args:
         model: What is averaged; it keeps training as if nobody looked.
         decay: Share of the average that a step leaves: over about ``1 / (1 - decay)`` steps. ``mean``: every step
-            counts the same (Polyak and Juditsky 1992; Izmailov et al. 2018, *Averaging Weights*).
+            counts the same (Polyak and Juditsky 1992; Izmailov et al. 2018, *Averaging Weights*). ``late``: as the cube
+            of its number, so that the last quarter is two thirds of it (Shamir and Zhang 2013, polynomial decay).
     """
 
     order = -20  # before TrainEvalCallback, which sets the mode of the model that is there
 
-    def __init__(self, model: nn.Module, decay: float | Literal["mean"]) -> None:
+    def __init__(self, model: nn.Module, decay: Decay) -> None:
         self.averaged = Averaged(model, decay)
         self.averaged.requires_grad_(False)
 
@@ -54,7 +59,7 @@ class Averaged(AveragedModel):
     And its mean stumbles over BatchNorm's count of batches, an integer: of integers the last one is kept.
     """
 
-    def __init__(self, model: nn.Module, decay: float | Literal["mean"]) -> None:
+    def __init__(self, model: nn.Module, decay: Decay) -> None:
         super().__init__(model, use_buffers=True)
         self.decay = decay
 
@@ -67,7 +72,7 @@ class Averaged(AveragedModel):
             if not (n and mean.is_floating_point()):
                 mean.copy_(value)
         if floats:
-            stays = n / (n + 1) if self.decay == "mean" else self.decay
+            stays = self.decay if isinstance(self.decay, float) else n / (n + 1 + POWER[self.decay])
             get_ema_multi_avg_fn(stays)(*map(list, zip(*floats, strict=True)), n)
         self.n_averaged += 1
 
@@ -76,12 +81,26 @@ def _numbers(model: nn.Module) -> Iterator[Tensor]:
     return chain(model.parameters(), model.buffers())
 
 
-def callbacks(cfg: Config, model: nn.Module, probe: bool) -> list[Ema]:
-    """The callback the configuration asks for, or none; ``auto`` is the mean where the head begins at the ``probe``."""
-    decay = cfg.train.ema
-    if decay == "auto":
-        decay = "mean" if probe else None
-    return [] if decay is None else [Ema(model, decay)]
+def chosen(cfg: Config, probe: bool, familiar: bool) -> tuple[Decay | None, list[str]]:
+    """The average that is validated and kept, None: the last weights are; and what to tell of a choice.
+
+    Args:
+        probe: The head begins at the probe.
+        familiar: The body's last layers suit the images: it ends near where it began, and the first steps' weights are
+            as good as the last ones'.
+    """
+    wanted = cfg.train.ema
+    if wanted != "auto":
+        return wanted, []
+    if not probe:
+        return None, []
+    how = "" if familiar else ", in which later ones count more"
+    return "mean" if familiar else "late", [f"weights: the mean of all steps is kept{how} (train.ema: auto)"]
+
+
+def callbacks(wanted: Decay | None, model: nn.Module) -> list[Ema]:
+    """The callback that keeps such an average."""
+    return [] if wanted is None else [Ema(model, wanted)]
 
 
 def judged(learn: Learner) -> nn.Module:

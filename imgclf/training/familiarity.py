@@ -1,4 +1,6 @@
-"""Whether the last layers of a pretrained body suit the images (``train.freeze_to``, ``train.lr``).
+"""Whether the last layers of a pretrained body suit the images.
+
+``train.freeze_to``, ``train.lr``, ``train.ema`` and ``augment.p_affine`` depend on it.
 
 The first layers of a network know edges and textures, the last ones the things in the photographs it was trained on
 (Yosinski et al. 2014). Where a probe is better off one stage earlier, the images show other things: then there is more
@@ -13,4 +15,6 @@ def told(last: float, before: float) -> tuple[bool, list[str]]:
     familiar = before >= CLEARLY * last
     what = "know such images" if familiar else "were made for other images"
     losses = f"a probe's cross-validated loss is {last:.3f}, {before:.3f} one stage earlier"
-    return familiar, [f"the body's last layers {what}: {losses} (train.freeze_to, train.lr: auto)"]
+    keys = "train.freeze_to, train.lr" if familiar else "train.freeze_to, train.lr, train.ema, augment.p_affine"
+    so = "" if familiar else "; it is to change more, and images are not turned, zoomed or warped"
+    return familiar, [f"the body's last layers {what}: {losses}{so} ({keys}: auto)"]

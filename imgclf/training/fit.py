@@ -71,18 +71,20 @@ def fit(
     keep: KeepBest,
     watch: Watch,
     saver: Saver,
+    familiar: bool = True,
     complete: Callable[[Plan, int], Plan] = lambda plan, number: plan,
 ) -> Fitted:
     """Fit all phases, or those left. An interrupted fit has kept its best epoch, or its last state without one.
 
     Args:
+        familiar: The body's last layers suit the images.
         complete: The plan with the learning rates that were to be found when a phase, by its number, begins. It is a
             function of the model at that place, so a run resumed there finds the same ones.
 
     Raises:
         Diverged: if the loss or the weights are no numbers any more. The last checkpoint is good.
     """
-    averaging = ema.callbacks(cfg, learn.model, probe=learn.probe is not None)
+    averaging = ema.callbacks(ema.chosen(cfg, learn.probe is not None, familiar)[0], learn.model)
 
     def completed(plan: Plan, number: int) -> Plan:
         with learn.removed_cbs(averaging):  # a sweep's weights are none of the run's

@@ -9,7 +9,7 @@ from fastai.vision.all import Learner, ProgressCallback, get_c, noop
 from imgclf.data.loaders import Loaders
 from imgclf.data.samples import Task
 from imgclf.schema import Config
-from imgclf.training import augment, batchnorm, network, optimizers, outoffold, plan, precision, probing, speed
+from imgclf.training import augment, batchnorm, ema, network, optimizers, outoffold, plan, precision, probing, speed
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.features import Overhear
@@ -87,6 +87,8 @@ def build(
     stay = plan.staying(cfg, probe, len(groups), loaders.suited.suits_body)
     answers, told = outoffold.callbacks(cfg, learn, probe, body_trains=stay < len(groups) - 1)
     learn.add_cbs(answers)
+    if not once:
+        told = [*told, *ema.chosen(cfg, probe, loaders.suited.suits_body)[1]]
     return learn, [*notes, *_chosen(model[1], simple, probe, groups[:stay], bool(keeps)), *told, *hurried]
 
 

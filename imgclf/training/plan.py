@@ -36,11 +36,7 @@ ONE_CYCLE = Curve("one_cycle", 0.25, 25.0)
 FLAT_COS = Curve("flat_cos", 0.75)
 PROBE = Curve("closed_form", 0.0)
 LR_MULT = 100.0  # fine_tune's, where train.lr_mult is auto
-# Where train.lr is auto and the head begins at the probe, and trains along or not (docs/recipe.md).
-PROBE_LR, OUT_OF_FOLD_LR, PROBE_LR_MULT = 1e-4, 2e-4, 1.0
-# And where the body was made for other images, if at least so many pass by in training: with fewer it does not settle.
-UNFAMILIAR_LR, UNFAMILIAR_IMAGES = 2e-3, 1000
-RANDOM_LR = 4e-3  # where a ResNet begins at random weights (docs/recipe.md)
+PROBE_LR_MULT = 1.0  # after the probe, whose head needs the least
 FREEZE_EPOCHS = 1  # where train.freeze_epochs is auto
 
 HEAD_ONLY, LAST_OF_BODY, ALL_LAYERS = -1, -2, 0

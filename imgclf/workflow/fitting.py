@@ -91,7 +91,9 @@ def _fit(
             display.resume(resumed.rows, _steps(plan, resumed.place))
         saver = Saver(s.cfg, plan, watch, save, write_rows if writes else _nothing, resumed)
         with s.learn.added_cbs(Telling(events.tell, watch, plan)):
-            return fits.fit(s.learn, plan, cfg=s.cfg, keep=keep, watch=watch, saver=saver, complete=complete)
+            return fits.fit(
+                s.learn, plan, cfg=s.cfg, keep=keep, watch=watch, saver=saver, familiar=s.familiar, complete=complete
+            )
 
 
 def _nothing(*_: object) -> None:

@@ -23,7 +23,7 @@ def find_lr(
         unfrozen: Train the frozen phase first, then look for the rate with the body training.
         trust: Whether the code that a custom head names may run.
     """
-    from imgclf.training import looking, network, plan
+    from imgclf.training import looking, network, recipe_lr
     from imgclf.workflow import rates, session
 
     if plot is not None:
@@ -35,7 +35,7 @@ def find_lr(
     if s.recipe_lr and s.given_lr is None:
         lr, why = s.recipe_lr
         unseen = s.probe and looking.has_stages(s.arch)  # a run looks at the images first, the finder does not
-        other = f"; {plan.UNFAMILIAR_LR:g} if it finds that the body was made for other images" if unseen else ""
+        other = f"; {recipe_lr.UNFAMILIAR:g} if it finds that the body was made for other images" if unseen else ""
         s.terminal.note(f"left to itself, imgclf train takes {lr:g}, {why}{other}")
     if plot is not None:
         rates.draw(found, plot)

@@ -23,6 +23,7 @@ from imgclf.training import (
     optimizers,
     plan,
     plan_view,
+    recipe_lr,
     scores,
     seeding,
     weights,
@@ -87,18 +88,15 @@ class Session:
     def recipe_lr(self) -> tuple[float, str] | None:
         """The recipe's own learning rate, and why it is that; None: it has none, a rate has to be found."""
         if self.probe:
-            lr, of = plan.OUT_OF_FOLD_LR if hasattr(self.learn, "out_of_fold") else plan.PROBE_LR, ""
-            if not self.familiar:
-                n = len(self.data.dataset.train) * sum(phase.epochs_of_steps for phase in self._phases)
-                few = 0 < n < plan.UNFAMILIAR_IMAGES  # none at all: whoever extends a probe may well want more
-                of = " of a body that was made for other images"
-                of += f", with {n:,} images to pass by, too few for a higher one" if few else ""
-                lr = lr if few else plan.UNFAMILIAR_LR
+            passing = len(self.data.dataset.train) * sum(phase.epochs_of_steps for phase in self._phases)
+            head_trains = not hasattr(self.learn, "out_of_fold")
+            images = self.loaders.batch_size * ranks.world()
+            rate, what = recipe_lr.after_probe(images, passing, head_trains, self.familiar)
             later = "; it is Adam's: for train.opt one is looked for after the probe" if self.finds_unfrozen else ""
-            return lr, f"for a head that begins at the probe{of} (train.recipe: auto){later}"
+            return rate, f"{what} (train.recipe: auto){later}"
         adam, resnet = optimizers.is_adam(self.learn.opt_func), self.arch.library == "torchvision"
         if adam and resnet and plan.from_random(self.cfg, self.weights.pretrained):
-            return plan.RANDOM_LR, "for a ResNet from random weights (train.recipe: auto)"
+            return recipe_lr.RANDOM, "for a ResNet from random weights (train.recipe: auto)"
         return None
 
     @property

@@ -134,7 +134,7 @@ def test_a_training_step_waits_for_nothing(folder):
     batches = list(s.learn.dls.train)  # bringing images there is on a stream of its own, and waits for no step
     s.learn.dls.train.__class__.__iter__, before = (lambda self: iter(batches)), s.learn.dls.train.__class__.__iter__
     try:
-        with s.learn.added_cbs(ema.callbacks(s.cfg, s.learn.model, probe=True)):
+        with s.learn.added_cbs(ema.callbacks("mean", s.learn.model)):
             run_phase(s.learn, unfrozen, [waits])
     finally:
         s.learn.dls.train.__class__.__iter__ = before

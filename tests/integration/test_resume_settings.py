@@ -28,9 +28,9 @@ TOGETHER = {
         "--set", "train.schedule=staged", "--set", STAGES, "--set", "train.accumulate=2", "--set", "augment.cutmix=1.0",
         "--set", "train.clip=0.5", "--set", "data.cache=ram",
     ],
-    "lr auto twice, patience, sampler, erase, mean": [
+    "lr auto twice, patience, sampler, erase, late": [
         "--lr", "auto", "-e", "1", "--freeze-epochs", "1", "--set", "train.patience=1", "--set", "data.balance=sampler",
-        "--set", "augment.erase=0.5", "--set", "train.lr_unfrozen=auto", "--set", "train.ema=mean",
+        "--set", "augment.erase=0.5", "--set", "train.lr_unfrozen=auto", "--set", "train.ema=late",
     ],
 }  # fmt: skip
 ALONE = {

@@ -93,9 +93,23 @@ def test_before_the_first_step_the_model_itself_is_judged(learn):
 
 
 @pytest.mark.parametrize(
-    ("settings", "probe", "n"),
-    [({}, False, 0), ({}, True, 1), ({"train.ema": 0.9}, False, 1), ({"train.ema": "mean"}, False, 1),
-     ({"train.ema": None}, True, 0)],
+    ("settings", "probe", "familiar", "kept"),
+    [({}, False, True, None), ({}, True, True, "mean"), ({}, True, False, "late"),
+     ({"train.ema": 0.9}, False, True, 0.9), ({"train.ema": "mean"}, True, False, "mean"),
+     ({"train.ema": None}, True, True, None)],
 )  # fmt: skip
-def test_no_average_unless_asked_for_or_the_recipe_has_one(make_config, learn, settings, probe, n):
-    assert len(ema.callbacks(make_config(**settings), learn.model, probe)) == n
+def test_no_average_unless_asked_for_or_the_recipe_has_one(make_config, learn, settings, probe, familiar, kept):
+    wanted, told = ema.chosen(make_config(**settings), probe, familiar)
+    assert wanted == kept
+    assert bool(told) == (not settings and probe)
+    assert len(ema.callbacks(wanted, learn.model)) == (kept is not None)
+
+
+def test_of_a_late_average_the_steps_count_as_the_cubes_of_their_numbers():
+    model = nn.Linear(1, 1, bias=False)
+    averaged = ema.Averaged(model, "late")
+    for step in range(1, 101):
+        model.weight.data.fill_(step / 100)
+        averaged.update_parameters(model)
+    # The mean of x with the weight x³ on 0 to 1 is 4/5.
+    assert averaged.module.weight.item() == pytest.approx(0.8, abs=0.01)

@@ -7,7 +7,7 @@ import torch
 from imgclf.config import load_config
 from imgclf.console import Terminal
 from imgclf.runs import Run
-from imgclf.training import familiarity, looking, plan, probe
+from imgclf.training import familiarity, looking, plan, probe, recipe_lr
 from imgclf.workflow import lrfind, session, suiting
 from imgclf.workflow.resume import resume
 from imgclf.workflow.train import train
@@ -57,7 +57,8 @@ def test_it_takes_a_clear_difference():
     assert not familiar
     assert text == (
         "the body's last layers were made for other images: a probe's cross-validated loss is 0.400, 0.130 one stage "
-        "earlier (train.freeze_to, train.lr: auto)"
+        "earlier; it is to change more, and images are not turned, zoomed or warped (train.freeze_to, train.lr, "
+        "train.ema, augment.p_affine: auto)"
     )
 
 
@@ -65,11 +66,11 @@ def test_of_a_body_that_knows_such_images_the_last_layers_train_a_little(folder,
     says(0.2, 0.5)
     s = start(folder)
     assert s.loaders.suited.familiar is True
-    assert chosen(s) == (plan.LAST_OF_BODY, plan.OUT_OF_FOLD_LR)
+    assert chosen(s) == (plan.LAST_OF_BODY, recipe_lr.OUT_OF_FOLD)
     assert any("know such images" in note for note in s.decisions)
 
 
-@pytest.mark.parametrize(("epochs", "lr"), [(55, plan.OUT_OF_FOLD_LR), (56, plan.UNFAMILIAR_LR)])
+@pytest.mark.parametrize(("epochs", "lr"), [(55, recipe_lr.OUT_OF_FOLD), (56, recipe_lr.UNFAMILIAR)])
 def test_of_another_all_layers_train_and_with_enough_images_at_a_higher_rate(folder, says, epochs, lr):
     says(0.5, 0.2)
     s = start(folder, **{"train.epochs": epochs})
@@ -78,6 +79,16 @@ def test_of_another_all_layers_train_and_with_enough_images_at_a_higher_rate(fol
     assert "made for other images" in s.recipe_lr[1]
     assert ("with 990 images to pass by, too few" in s.recipe_lr[1]) == (epochs == 55)
     assert any(note.startswith("layers: all train") for note in s.decisions)
+    assert any("later ones count more (train.ema: auto)" in note for note in s.decisions)
+
+
+@pytest.mark.parametrize(
+    ("last", "settings", "p"), [(0.2, {}, 0.75), (0.5, {}, 0), (0.5, {"augment.p_affine": 0.3}, 0.3)]
+)
+def test_images_of_another_kind_are_not_turned(folder, says, last, settings, p):
+    says(last, 0.3)
+    [fused] = [step for step in start(folder, **settings).learn.dls.train.after_item if hasattr(step, "geometry")]
+    assert fused.geometry.p_affine == p
 
 
 def test_what_is_given_stays(folder, says):
@@ -124,7 +135,7 @@ def test_whoever_goes_on_keeps_the_choice(folder, tmp_path, says, monkeypatch, f
     resume(cfg, run, extend=1)
     phase = run.manifest()["plan"]["phases"][-1]
     assert phase["freeze_to"] == (plan.LAST_OF_BODY if familiar else plan.ALL_LAYERS)
-    assert max(phase["lrs"]) == pytest.approx(plan.OUT_OF_FOLD_LR if familiar else plan.UNFAMILIAR_LR)
+    assert max(phase["lrs"]) == pytest.approx(recipe_lr.OUT_OF_FOLD if familiar else recipe_lr.UNFAMILIAR)
 
 
 def test_the_finder_which_does_not_look_says_so(folder, caplog):
