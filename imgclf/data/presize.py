@@ -199,12 +199,10 @@ def given_flip(cfg: Config) -> bool | None:
     return None if wanted == "auto" else wanted
 
 
-def _p_affine(cfg: Config, suited: Suited) -> float:
-    """How often rotation, zoom and warp are each applied."""
+def given_p_affine(cfg: Config) -> float | None:
+    """How often rotation, zoom and warp are each to be applied; None: as often as that suits the images."""
     wanted = cfg.augment.p_affine
-    if wanted != "auto":
-        return wanted
-    return P_AFFINE if suited.suits_body else 0.0
+    return None if wanted == "auto" else wanted
 
 
 def transforms(
@@ -221,6 +219,9 @@ def transforms(
     flip = given_flip(cfg)
     if flip is None:
         flip = suited.flip is not False
+    p_affine = given_p_affine(cfg)
+    if p_affine is None:
+        p_affine = P_AFFINE if suited.suits_body else 0.0
     geometry: dict[str, Any] = {
         "min_scale": cfg.augment.min_scale,
         "do_flip": flip,
@@ -229,7 +230,7 @@ def transforms(
         "min_zoom": cfg.augment.min_zoom,
         "max_zoom": cfg.augment.max_zoom,
         "max_warp": cfg.augment.max_warp,
-        "p_affine": _p_affine(cfg, suited),
+        "p_affine": p_affine,
         "pad_mode": cfg.augment.pad_mode,
     }
     lighting, p = cfg.augment.max_lighting, cfg.augment.p_lighting

@@ -15,6 +15,4 @@ def told(last: float, before: float) -> tuple[bool, list[str]]:
     familiar = before >= CLEARLY * last
     what = "know such images" if familiar else "were made for other images"
     losses = f"a probe's cross-validated loss is {last:.3f}, {before:.3f} one stage earlier"
-    keys = "train.freeze_to, train.lr" if familiar else "train.freeze_to, train.lr, train.ema, augment.p_affine"
-    so = "" if familiar else "; it is to change more, and images are not turned, zoomed or warped"
-    return familiar, [f"the body's last layers {what}: {losses}{so} ({keys}: auto)"]
+    return familiar, [f"the body's last layers {what}: {losses} (train.freeze_to, train.lr, train.ema: auto)"]

@@ -72,4 +72,6 @@ def choose(
         if asks and (last := seen.loss) is not None and (before := seen.loss_before) is not None:
             familiar, told = familiarity.told(last, before)
             suited, notes = replace(suited, familiar=familiar), [*notes, *told]
+            if steps and not familiar and presize.given_p_affine(cfg) is None:
+                notes.append("augmentation: images are not turned, zoomed or warped (augment.p_affine: auto)")
     return suited, notes

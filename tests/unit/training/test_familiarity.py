@@ -57,8 +57,7 @@ def test_it_takes_a_clear_difference():
     assert not familiar
     assert text == (
         "the body's last layers were made for other images: a probe's cross-validated loss is 0.400, 0.130 one stage "
-        "earlier; it is to change more, and images are not turned, zoomed or warped (train.freeze_to, train.lr, "
-        "train.ema, augment.p_affine: auto)"
+        "earlier (train.freeze_to, train.lr, train.ema: auto)"
     )
 
 
@@ -87,8 +86,10 @@ def test_of_another_all_layers_train_and_with_enough_images_at_a_higher_rate(fol
 )
 def test_images_of_another_kind_are_not_turned(folder, says, last, settings, p):
     says(last, 0.3)
-    [fused] = [step for step in start(folder, **settings).learn.dls.train.after_item if hasattr(step, "geometry")]
+    s = start(folder, **settings)
+    [fused] = [step for step in s.learn.dls.train.after_item if hasattr(step, "geometry")]
     assert fused.geometry.p_affine == p
+    assert any("augment.p_affine: auto" in note for note in s.decisions) == (p == 0)
 
 
 def test_what_is_given_stays(folder, says):
