@@ -84,9 +84,11 @@ def test_what_is_written_says_where_and_when(tmp_path):
     assert (found["options"]["repeats"], found["rounds"]) == (5, [])
 
 
-@pytest.mark.parametrize(("asked", "side"), [([], 460), (["augment.presize=300"], 300)])
-def test_fastai_presizes_as_the_book_unless_told_otherwise(asked, side, tmp_path):
-    assert bench_recipe.presize(asked, tmp_path) == side
+@pytest.mark.parametrize(
+    ("size", "asked", "side"), [(224, [], 460), (224, ["augment.presize=300"], 300), (64, ["augment.presize=80"], 80)]
+)
+def test_fastai_presizes_as_the_book_unless_told_otherwise(size, asked, side, tmp_path):
+    assert bench_recipe.presize(SimpleNamespace(size=size, set=asked), tmp_path) == side
 
 
 def test_a_row_that_needs_weights_is_not_left_out_silently(monkeypatch, capsys):
