@@ -88,7 +88,7 @@ def test_what_is_written_says_where_and_when(tmp_path):
     ("size", "asked", "side"), [(224, [], 460), (224, ["augment.presize=300"], 300), (64, ["augment.presize=80"], 80)]
 )
 def test_fastai_presizes_as_the_book_unless_told_otherwise(size, asked, side, tmp_path):
-    assert bench_recipe.presize(SimpleNamespace(size=size, set=asked), tmp_path) == side
+    assert bench_recipe.presize(Namespace(size=size, set=asked), tmp_path) == side
 
 
 def test_a_row_that_needs_weights_is_not_left_out_silently(monkeypatch, capsys):
