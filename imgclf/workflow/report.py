@@ -24,8 +24,8 @@ from imgclf.workflow import illustrate, listing, planned
 INTERRUPTED = "The run was interrupted: this is the best model it had reached."
 UNFINISHED = "The run is not finished ({}): what is missing here was not reached."
 IN_THE_DATA = {
-    "leaks": "{} of the validation or test images are in training too, or nearly: the figures are too good.",
-    "conflicts": "{} of the pictures are there more than once, with different labels.",
+    "leaks": "Validation or test images that are in training too, or nearly: {}. The figures are too good.",
+    "conflicts": "Pictures that are there more than once, with different labels: {}.",
 }
 FIRST = ("history", "schedule", "lr_find", "lr_find_unfrozen")  # plots, in the order of the page
 
