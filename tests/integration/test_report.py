@@ -95,7 +95,7 @@ def test_what_is_wrong_with_the_data_is_said_at_the_top(here, tmp_path):
     assert run_here("report", "mine", cwd=tmp_path).returncode == 0
     text = page(run.path)
     top = text[: text.index("The run</h2>")]
-    assert "2 of the validation or test images are in training too" in top
+    assert "images that are in training too, or nearly: 2." in top
     assert "The run was interrupted" in top
     assert "different labels." not in top
     assert "valid/a.png · train/b.png" in text
