@@ -97,7 +97,7 @@ def test_what_is_wrong_with_the_data_is_said_at_the_top(here, tmp_path):
     top = text[: text.index("The run</h2>")]
     assert "images that are in training too, or nearly: 2." in top
     assert "The run was interrupted" in top
-    assert "different labels." not in top
+    assert "with different labels" not in top
     assert "valid/a.png · train/b.png" in text
 
 
