@@ -2,8 +2,8 @@
 
 import math
 
-PROBE, OUT_OF_FOLD = 1e-4, 2e-4  # after the probe, where the head trains along or does not, in batches of
-BATCH = 8  # images
+PROBE, OUT_OF_FOLD = 1e-4, 2e-4  # after the probe: the head trains along; it stays, with out-of-fold heads beside it
+BATCH = 8  # images a step, for which these two are meant
 # Where the body was made for other images, if at least so many pass by in training: with fewer it does not settle.
 UNFAMILIAR, UNFAMILIAR_IMAGES = 2e-3, 1000
 RANDOM = 4e-3  # where a ResNet begins at random weights

@@ -54,10 +54,10 @@ def show(cfg: Config, out: Path, n: int, terminal: Terminal | None = None) -> Pa
     terminal = terminal or Terminal(quiet=True)
     keep_out(cfg, out, "--out")
     dataset = prepare.prepare(cfg, terminal).dataset
-    if presize.given_flip(cfg) is None or loaders.given_crop_pct(cfg) is None:
+    if None in (presize.given_flip(cfg), loaders.given_crop_pct(cfg), presize.given_p_affine(cfg)):
         terminal.note(
-            "shown: the usual for what is left open (augment.flip, augment.crop_pct: auto); a run with pretrained "
-            "weights may choose otherwise, and `imgclf train --dry-run` tells what"
+            "shown: the usual for what is left open (augment.flip, augment.crop_pct, augment.p_affine: auto); a run with "
+            "pretrained weights may choose otherwise, and `imgclf train --dry-run` tells what"
         )
     return batch_plot(cfg, loaders.build(cfg, dataset, torch.device("cpu")), out, n)
 
