@@ -56,8 +56,8 @@ def show(cfg: Config, out: Path, n: int, terminal: Terminal | None = None) -> Pa
     dataset = prepare.prepare(cfg, terminal).dataset
     if None in (presize.given_flip(cfg), loaders.given_crop_pct(cfg), presize.given_p_affine(cfg)):
         terminal.note(
-            "shown: the usual for what is left open (augment.flip, augment.crop_pct, augment.p_affine: auto); a run with "
-            "pretrained weights may choose otherwise, and `imgclf train --dry-run` tells what"
+            "shown: the usual for what is left open (augment.flip, augment.crop_pct, augment.p_affine: auto); a run "
+            "with pretrained weights may choose otherwise, and `imgclf train --dry-run` tells what"
         )
     return batch_plot(cfg, loaders.build(cfg, dataset, torch.device("cpu")), out, n)
 

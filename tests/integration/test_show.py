@@ -134,5 +134,5 @@ def test_a_batch_says_what_a_run_may_choose_otherwise(photos, tmp_path):
     done = run_here(*given, "open.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "augment.flip" in done.stderr and "--dry-run" in done.stderr
-    settled = ("--set", "augment.flip=false", "--set", "augment.crop_pct=1")
+    settled = ("--set", "augment.flip=false", "--set", "augment.crop_pct=1", "--set", "augment.p_affine=0.75")
     assert "--dry-run" not in run_here(*given, "settled.png", *settled, cwd=tmp_path).stderr
