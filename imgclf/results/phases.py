@@ -1,5 +1,6 @@
 """Did unfreezing help? Read from the history."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +35,8 @@ def unfreezing(rows: Sequence[dict[str, Any]], metric: str) -> dict[str, Any] | 
 def sentence(found: dict[str, Any]) -> str:
     """The comparison for people."""
     before, after = f"{found['frozen']:.4g} {FROZEN[found['phase']]}", f"{found['best']:.4g}"
-    if found["helped"] and found["best"] == found["frozen"]:
+    same = math.isclose(found["best"], found["frozen"], rel_tol=1e-6)  # but for rounding, as the best epoch was chosen
+    if found["helped"] and same:
         return f"unfreezing lowered the loss alone: {found['metric']} {before}, the same after"
     if found["helped"]:
         return f"unfreezing helped: {found['metric']} {before}, {after} after"

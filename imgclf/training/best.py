@@ -10,6 +10,10 @@ from fastai.vision.all import Callback
 from imgclf.training.features import Said
 from imgclf.training.scores import Score
 
+# Metrics that differ less, as a share, are the same: they are means over batches in float32, whose rounding differs
+# from pass to pass. One image of a million is more.
+ROUNDING = 1e-6
+
 
 @dataclass(frozen=True)
 class Best:
@@ -69,8 +73,11 @@ class KeepBest(Callback):
 
     def _improves(self, valid_loss: float, value: float, epoch: int) -> bool:
         rank = self._rank(value, valid_loss)
-        if self.best is not None and rank >= self._rank(self.best.value, self.best.valid_loss):
-            return False
+        if self.best is not None:
+            kept = self._rank(self.best.value, self.best.valid_loss)
+            same = math.isclose(rank[0], kept[0], rel_tol=ROUNDING)
+            if rank[1] >= kept[1] if same else rank > kept:
+                return False
         self.best = Best(self.phase, epoch, self.metric, value, valid_loss)
         return True
 

@@ -1,6 +1,8 @@
 import math
 from types import SimpleNamespace
 
+import pytest
+
 from imgclf.training.best import Best, KeepBest
 from imgclf.training.features import Overhear
 from imgclf.training.scores import Score
@@ -28,6 +30,21 @@ def test_a_later_phase_does_not_overwrite_a_better_earlier_one():
 def test_the_lower_loss_decides_a_tie():
     best, n = keep(LOWER, [("frozen", 1, 0.5, 0.1), ("unfrozen", 1, 0.4, 0.1), ("unfrozen", 2, 0.45, 0.1)])
     assert (best.phase, best.epoch, n) == ("unfrozen", 1, 2)
+
+
+def test_rounding_is_no_difference():
+    """16 wrong of 153, as two passes of fastai over the same batches added them up."""
+    best, n = keep(LOWER, [("probe", 1, 0.31, 0.10457515716552734), ("unfrozen", 1, 0.27, 0.10457516461610794)])
+    assert (best.phase, best.valid_loss, n) == ("unfrozen", 0.27, 2)
+    best, n = keep(LOWER, [("probe", 1, 0.27, 0.10457516461610794), ("unfrozen", 1, 0.31, 0.10457515716552734)])
+    assert (best.phase, n) == ("probe", 1)
+
+
+@pytest.mark.parametrize(("score", "better"), [(LOWER, 250_000), (HIGHER, 250_001)])
+def test_one_image_of_a_million_is_one(score, better):
+    worse = 500_001 - better
+    best, _ = keep(score, [("probe", 1, 0.1, worse / 1e6), ("unfrozen", 1, 0.2, better / 1e6)])
+    assert best.phase == "unfrozen"
 
 
 def test_direction_is_the_metrics_own():
