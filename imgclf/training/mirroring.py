@@ -25,7 +25,8 @@ def losses(upright: Look, mirrored: Look) -> tuple[Tensor, Tensor] | None:
         None where no class has two images: nothing can be cross-validated then.
     """
     x, y = upright.features, upright.targets
-    head = probe.fit_labels(x, y) if y.dim() == 2 else probe.fit(x, y, upright.n_classes)
+    more = upright.groups
+    head = probe.fit_labels(x, y, more) if y.dim() == 2 else probe.fit(x, y, upright.n_classes, more)
     if head is None:
         return None
     one, other = (_loss(_answers(head.others, seen.features), y) for seen in (upright, mirrored))

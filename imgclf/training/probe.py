@@ -13,8 +13,9 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from imgclf.training.folds import FOLDS, folds
+
 SHRINKAGES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
-FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,16 @@ class _Scatter:
     within: Tensor
 
 
-def fit(features: Tensor, targets: Tensor, n_classes: int) -> LinearHead | None:
+def fit(features: Tensor, targets: Tensor, n_classes: int, groups: Tensor | None = None) -> LinearHead | None:
     """The linear head for features (N, F) and class indices (N,).
 
     The Bayes rule of classes that are normal with a common covariance (Fisher 1936; shrinkage as in Friedman 1989,
     *Regularized Discriminant Analysis*). Its scores are far too sure where dimensions outnumber images, so they are
     multiplied by one number. Shrinkage and number are those with the lowest cross-entropy in a cross-validation in
     ``FOLDS`` parts, every class spread over all of them.
+
+    Args:
+        groups: The number (N,) of the group of each image, whose images are held out together.
 
     Returns:
         None where no class has two images: nothing can be cross-validated then.
@@ -75,7 +79,8 @@ def fit(features: Tensor, targets: Tensor, n_classes: int) -> LinearHead | None:
         return None
     centre = features.double().mean(0)
     reduced, basis = _reduce(features.double() - centre)
-    held_out, within = _cross_validated(reduced, targets, counts, features.shape[1])
+    fold = folds(targets, groups)
+    held_out, within = _cross_validated(reduced, targets, counts, features.shape[1], fold)
     wrong = held_out.logits.argmax(1) != targets
 
     def head(chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
@@ -86,9 +91,8 @@ def fit(features: Tensor, targets: Tensor, n_classes: int) -> LinearHead | None:
         return weight.float(), (bias - weight @ centre + _log_prior(counts)).float()
 
     weight, bias = head(slice(None))
-    fold = folds(targets)
     others = FoldHeads(*_without_each(fold, head), fold)
-    alone = others.bias.isinf()  # a class whose only image is held out has no other head than that
+    alone = others.bias.isinf()  # a class that is held out as a whole has no other head than that
     others.weight[alone], others.bias[alone] = (
         x.expand_as(y)[alone] for x, y in ((weight, others.weight), (bias, others.bias))
     )
@@ -115,11 +119,13 @@ class _HeldOut:
     logits: Tensor
 
 
-def _cross_validated(x: Tensor, targets: Tensor, counts: Tensor, n_features: int) -> tuple[_HeldOut, bool]:
+def _cross_validated(
+    x: Tensor, targets: Tensor, counts: Tensor, n_features: int, fold: Tensor
+) -> tuple[_HeldOut, bool]:
     """The shrinkage and scale with the lowest loss, and whether the covariance is that within classes."""
-    within = bool(counts.max() > 2)  # else a class held out in part would be one image, without any spread
-    fold = folds(targets)
-    judged = counts[targets] > 1  # an image alone in its class has no class while it is held out
+    left = counts - torch.stack([torch.bincount(targets[fold == k], minlength=len(counts)) for k in range(FOLDS)])
+    within = bool(left.amax(1).min() > 1)  # else there are classes of one image alone, without any spread
+    judged = left[fold, targets] > 0  # while all of its class is held out, an image has none
     parts = [(fold == k, _scatter(x[fold != k], targets[fold != k], len(counts), within)) for k in range(FOLDS)]
     best: _HeldOut | None = None
     for shrinkage in SHRINKAGES:
@@ -134,13 +140,13 @@ def _cross_validated(x: Tensor, targets: Tensor, counts: Tensor, n_features: int
     return best, within
 
 
-def held_out_loss(features: Tensor, targets: Tensor, n_classes: int) -> float | None:
+def held_out_loss(features: Tensor, targets: Tensor, n_classes: int, groups: Tensor | None = None) -> float | None:
     """The loss that ``fit`` or ``fit_labels`` would find in cross-validation; None where no class has two images."""
-    found = _held_out(features, targets, n_classes)
+    found = _held_out(features, targets, n_classes, groups)
     return None if found is None else found.loss
 
 
-def out_of_fold(features: Tensor, targets: Tensor, n_classes: int) -> Tensor | None:
+def out_of_fold(features: Tensor, targets: Tensor, n_classes: int, groups: Tensor | None = None) -> Tensor | None:
     """The probabilities (N, C) that a probe of the other images gives each image: a label error cannot hide itself.
 
     With targets (N, C) of 0 and 1, of several labels an image, the probability of each label.
@@ -148,26 +154,20 @@ def out_of_fold(features: Tensor, targets: Tensor, n_classes: int) -> Tensor | N
     Returns:
         None where no class has two images. An image alone in its class gets 0 for it.
     """
-    found = _held_out(features, targets, n_classes)
+    found = _held_out(features, targets, n_classes, groups)
     if found is None:
         return None
     return found.logits.softmax(1) if isinstance(found, _HeldOut) else found.logits.sigmoid()
 
 
-def _held_out(features: Tensor, targets: Tensor, n_classes: int) -> "_HeldOut | _LabelsHeldOut | None":
-    x = _reduce(features.double() - features.double().mean(0))[0]
+def _held_out(
+    features: Tensor, targets: Tensor, n_classes: int, groups: Tensor | None
+) -> "_HeldOut | _LabelsHeldOut | None":
+    x, fold = _reduce(features.double() - features.double().mean(0))[0], folds(targets, groups)
     if targets.dim() == 2:
-        return _labels_held_out(x, targets.double(), features.shape[1])
+        return _labels_held_out(x, targets.double(), features.shape[1], fold)
     counts = torch.bincount(targets, minlength=n_classes)
-    return None if counts.max() < 2 else _cross_validated(x, targets, counts, features.shape[1])[0]
-
-
-def folds(targets: Tensor) -> Tensor:
-    """The part, 0 to ``FOLDS - 1``, that each image is held out in: (N,). The images of a class take turns."""
-    part = torch.empty_like(targets)
-    for members in targets.argsort(stable=True).split(torch.bincount(targets).tolist()):
-        part[members] = torch.arange(len(members)) % FOLDS
-    return part
+    return None if counts.max() < 2 else _cross_validated(x, targets, counts, features.shape[1], fold)[0]
 
 
 def _reduce(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,7 +218,7 @@ def _scale(scores: Tensor, targets: Tensor, counts: Tensor) -> tuple[float, floa
     return float(found.fun), float(torch.tensor(found.x).exp())
 
 
-def fit_labels(features: Tensor, targets: Tensor) -> LinearHead:
+def fit_labels(features: Tensor, targets: Tensor, groups: Tensor | None = None) -> LinearHead:
     """The linear head for features (N, F) and 0/1 targets (N, C) of images with several labels.
 
     Least squares with a shrunk covariance, which for one label is the direction of the discriminant analysis of
@@ -227,7 +227,8 @@ def fit_labels(features: Tensor, targets: Tensor) -> LinearHead:
     y, n_features = targets.double(), features.shape[1]
     centre = features.double().mean(0)
     reduced, basis = _reduce(features.double() - centre)
-    held_out = _labels_held_out(reduced, y, n_features)
+    fold = folds(targets, groups)
+    held_out = _labels_held_out(reduced, y, n_features, fold)
     wrong = (held_out.logits > 0) != y.bool()
 
     def head(chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
@@ -236,15 +237,9 @@ def fit_labels(features: Tensor, targets: Tensor) -> LinearHead:
         weight, bias = held_out.slopes[:, None] * (weight @ basis.T), held_out.slopes * bias + held_out.offsets
         return weight.float(), (bias - weight @ centre).float()
 
-    fold = _turns(len(y))
     others = FoldHeads(*_without_each(fold, head), fold)
     error = wrong.double().mean().item()
     return LinearHead(*head(slice(None)), held_out.shrinkage, error, held_out.loss, others)
-
-
-def _turns(n: int) -> Tensor:
-    """The part that each of ``n`` images with several labels is held out in: (N,)."""
-    return torch.arange(n) % FOLDS
 
 
 @dataclass(frozen=True)
@@ -258,8 +253,7 @@ class _LabelsHeldOut:
     logits: Tensor
 
 
-def _labels_held_out(x: Tensor, y: Tensor, n_features: int) -> _LabelsHeldOut:
-    fold = _turns(len(y))
+def _labels_held_out(x: Tensor, y: Tensor, n_features: int, fold: Tensor) -> _LabelsHeldOut:
     best: _LabelsHeldOut | None = None
     for shrinkage in SHRINKAGES:
         scores = torch.zeros_like(y)

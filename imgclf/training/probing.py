@@ -13,7 +13,7 @@ from torch import Tensor
 from imgclf.data.balance import Balance
 from imgclf.data.loaders import unaugmented
 from imgclf.errors import RunError, first_line
-from imgclf.training import faults, features, probe
+from imgclf.training import faults, features, folds, probe
 from imgclf.training.devices import Hardware
 from imgclf.training.precision import autocast
 
@@ -42,18 +42,21 @@ class FitHead(Callback):
         assert parts is not None, "the plan has no probe for other heads"
         network, last = parts
         beside = features.Beside(network)
-        both, y = features.extract(beside, unaugmented(self.dls), autocast(self.hardware), self.seen)
+        loader = unaugmented(self.dls)
+        both, y = features.extract(beside, loader, autocast(self.hardware), self.seen)
+        groups = folds.groups(loader.items)
         x, chosen = both[:, -last.in_features :], features.some(len(both))
         self.kept = both[chosen, : -last.in_features].numpy(), chosen
-        head = _fit(x, y, last.out_features)
+        head = _fit(x, y, last.out_features, groups)
         moved = self._weights().log()
         with torch.no_grad():
             last.weight.copy_(head.weight)
             last.bias.copy_(head.bias + moved)
         if hasattr(self.learn, "out_of_fold"):
             self.learn.out_of_fold.heads = replace(head.others, bias=head.others.bias + moved)
+        kind = f" in {len(groups.unique()):,} groups" if groups is not None else ""
         self.found(
-            f"probe: {len(x):,} images, {x.shape[1]} features, shrinkage {head.shrinkage:g}; "
+            f"probe: {len(x):,} images{kind}, {x.shape[1]} features, shrinkage {head.shrinkage:g}; "
             f"cross-validated error {head.error_rate:.3f}, loss {head.loss:.3f}"
         )
         smooth = self.learn.recorder.smooth_loss  # what the history shows as the loss in training
@@ -83,14 +86,14 @@ class FitHead(Callback):
         return found
 
 
-def _fit(x: Tensor, y: Tensor, n_classes: int) -> probe.LinearHead:
-    """The head for features (N, F) and targets, (N,) or (N, C).
+def _fit(x: Tensor, y: Tensor, n_classes: int, groups: Tensor | None) -> probe.LinearHead:
+    """The head for features (N, F) and targets, (N,) or (N, C), of images in groups (N,).
 
     Raises:
         RunError: if memory is too short: a number for each image and class is needed, several times over.
     """
     try:
-        head = probe.fit_labels(x, y) if y.dim() == 2 else probe.fit(x, y, n_classes)
+        head = probe.fit_labels(x, y, groups) if y.dim() == 2 else probe.fit(x, y, n_classes, groups)
     except (RuntimeError, MemoryError) as e:
         if not faults.is_out_of_memory(e):
             raise

@@ -157,7 +157,7 @@ def load_into(model: nn.Module, weights: Weights, arch: Arch, channels: int = 3)
             "set model.arch to the architecture they belong to",
         )
     model.load_state_dict(fits, strict=False)
-    return f"{len(fits)} tensors loaded{how}" + _list("missing", missing) + _list("not used", unused)
+    return f"weights: {len(fits)} tensors loaded{how}" + _list("missing", missing) + _list("not used", unused)
 
 
 def _reference(arch: Arch) -> dict[str, torch.Size]:

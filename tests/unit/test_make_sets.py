@@ -33,3 +33,20 @@ def test_drawings_are_on_white_and_those_of_small_categories_and_copies_left_out
     assert len(made) == 102
     assert all(image.getpixel((0, 0)) == (255, 255, 255) for image in made.values())
     assert list(made) == list(dict(make_sets.clipart(tmp_path)))
+
+
+def test_pictures_of_a_figure_are_in_one_part_and_small_peoples_left_out(tmp_path):
+    for people, n in (("elves", 30), ("ogres", 10)):
+        (tmp_path / people / "below").mkdir(parents=True)
+        for figure in ("archer", "captain", "lord", "scout"):
+            for i in range(n):
+                folder = tmp_path / people / ("below" if i % 2 else "")
+                Image.new("RGBA", (4, 4), (i, 0, 0, 255)).save(folder / f"{figure}-attack-{i}.png")
+    made = list(dict(make_sets.sprites(tmp_path)))
+    figures = {name.split("/")[0]: set() for name in made}
+    for name in made:
+        figures[name.split("/")[0]].add(name.split("/")[2].split("-")[0])
+    assert {name.split("/")[1] for name in made} == {"elves"}
+    assert {part: len(which) for part, which in figures.items()} == {"train": 2, "val": 2}
+    assert not figures["train"] & figures["val"]
+    assert len(made) == 120

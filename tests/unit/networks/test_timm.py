@@ -147,7 +147,8 @@ def test_real_weights_of_another_library_load_by_position():
     lite = archs.arch("tf_efficientnet_lite0")
     body = timm_models.body(lite.name)
     note = weights.load_into(body.model, Weights(path, "test"), lite)
-    assert note == "245 tensors loaded by position, as the names differ (_conv_stem.weight is conv_stem.weight)"
+    differ = "by position, as the names differ (_conv_stem.weight is conv_stem.weight)"
+    assert note == f"weights: 245 tensors loaded {differ}"
     given = list(torch.load(path, weights_only=True).values())
     assert all(torch.equal(a, b) for a, b in zip(body.model.state_dict().values(), given, strict=False) if a.dim())
 
