@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.metrics import average_precision_score
@@ -95,7 +96,7 @@ def look(data: str, options: argparse.Namespace, folder: Path) -> tuple[list[lis
 
 def fitted(x: Tensor, y: Tensor, twice: bool) -> probe.LinearHead:
     """The probe; where the mirror images follow the images, both of a pair are held out together."""
-    pairs = torch.arange(len(y) // 2).repeat(2) if twice else None
+    pairs = np.tile(np.arange(len(y) // 2), 2) if twice else None
     if y.dim() == 2:
         return probe.fit_labels(x, y, pairs)
     head = probe.fit(x, y, int(y.max()) + 1, pairs)

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from imgclf.data import folds
 from imgclf.data.images import Preprocess
 from imgclf.data.loaders import Loaders, unaugmented
 from imgclf.data.placed import PlacedLoader
 from imgclf.networks import folding
 from imgclf.schema import Config
-from imgclf.training import features, folds, network, probe, speed
+from imgclf.training import features, network, probe, speed
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.precision import autocast
@@ -86,7 +88,7 @@ class Look:
     targets: Tensor
     n_classes: int
     before: Tensor | None = None
-    groups: Tensor | None = None
+    groups: np.ndarray | None = None
 
     @cached_property
     def loss(self) -> float | None:

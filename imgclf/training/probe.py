@@ -7,14 +7,16 @@ head trained by gradient steps, and costs one pass over the images (docs/recipe.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from imgclf.training.folds import FOLDS, folds
+from imgclf.data.folds import folds
 
+FOLDS = 5
 SHRINKAGES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 
 
@@ -60,16 +62,16 @@ class _Scatter:
     within: Tensor
 
 
-def fit(features: Tensor, targets: Tensor, n_classes: int, groups: Tensor | None = None) -> LinearHead | None:
+def fit(features: Tensor, targets: Tensor, n_classes: int, groups: np.ndarray | None = None) -> LinearHead | None:
     """The linear head for features (N, F) and class indices (N,).
 
     The Bayes rule of classes that are normal with a common covariance (Fisher 1936; shrinkage as in Friedman 1989,
     *Regularized Discriminant Analysis*). Its scores are far too sure where dimensions outnumber images, so they are
     multiplied by one number. Shrinkage and number are those with the lowest cross-entropy in a cross-validation in
-    ``FOLDS`` parts, every class spread over all of them.
+    ``FOLDS`` parts, in which neighbours, or the images of a group, are held out together.
 
     Args:
-        groups: The number (N,) of the group of each image, whose images are held out together.
+        groups: The number (N,) of the group of each image.
 
     Returns:
         None where no class has two images: nothing can be cross-validated then.
@@ -79,7 +81,7 @@ def fit(features: Tensor, targets: Tensor, n_classes: int, groups: Tensor | None
         return None
     centre = features.double().mean(0)
     reduced, basis = _reduce(features.double() - centre)
-    fold = folds(targets, groups)
+    fold = _folds(targets, groups)
     held_out, within = _cross_validated(reduced, targets, counts, features.shape[1], fold)
     wrong = held_out.logits.argmax(1) != targets
 
@@ -140,13 +142,13 @@ def _cross_validated(
     return best, within
 
 
-def held_out_loss(features: Tensor, targets: Tensor, n_classes: int, groups: Tensor | None = None) -> float | None:
+def held_out_loss(features: Tensor, targets: Tensor, n_classes: int, groups: np.ndarray | None = None) -> float | None:
     """The loss that ``fit`` or ``fit_labels`` would find in cross-validation; None where no class has two images."""
     found = _held_out(features, targets, n_classes, groups)
     return None if found is None else found.loss
 
 
-def out_of_fold(features: Tensor, targets: Tensor, n_classes: int, groups: Tensor | None = None) -> Tensor | None:
+def out_of_fold(features: Tensor, targets: Tensor, n_classes: int, groups: np.ndarray | None = None) -> Tensor | None:
     """The probabilities (N, C) that a probe of the other images gives each image: a label error cannot hide itself.
 
     With targets (N, C) of 0 and 1, of several labels an image, the probability of each label.
@@ -161,13 +163,18 @@ def out_of_fold(features: Tensor, targets: Tensor, n_classes: int, groups: Tenso
 
 
 def _held_out(
-    features: Tensor, targets: Tensor, n_classes: int, groups: Tensor | None
+    features: Tensor, targets: Tensor, n_classes: int, groups: np.ndarray | None
 ) -> "_HeldOut | _LabelsHeldOut | None":
-    x, fold = _reduce(features.double() - features.double().mean(0))[0], folds(targets, groups)
+    x, fold = _reduce(features.double() - features.double().mean(0))[0], _folds(targets, groups)
     if targets.dim() == 2:
         return _labels_held_out(x, targets.double(), features.shape[1], fold)
     counts = torch.bincount(targets, minlength=n_classes)
     return None if counts.max() < 2 else _cross_validated(x, targets, counts, features.shape[1], fold)[0]
+
+
+def _folds(targets: Tensor, groups: np.ndarray | None) -> Tensor:
+    """The part (N,) that each image is held out in."""
+    return torch.from_numpy(folds(targets.numpy(), FOLDS, groups))
 
 
 def _reduce(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,7 +225,7 @@ def _scale(scores: Tensor, targets: Tensor, counts: Tensor) -> tuple[float, floa
     return float(found.fun), float(torch.tensor(found.x).exp())
 
 
-def fit_labels(features: Tensor, targets: Tensor, groups: Tensor | None = None) -> LinearHead:
+def fit_labels(features: Tensor, targets: Tensor, groups: np.ndarray | None = None) -> LinearHead:
     """The linear head for features (N, F) and 0/1 targets (N, C) of images with several labels.
 
     Least squares with a shrunk covariance, which for one label is the direction of the discriminant analysis of
@@ -227,7 +234,7 @@ def fit_labels(features: Tensor, targets: Tensor, groups: Tensor | None = None) 
     y, n_features = targets.double(), features.shape[1]
     centre = features.double().mean(0)
     reduced, basis = _reduce(features.double() - centre)
-    fold = folds(targets, groups)
+    fold = _folds(targets, groups)
     held_out = _labels_held_out(reduced, y, n_features, fold)
     wrong = (held_out.logits > 0) != y.bool()
 

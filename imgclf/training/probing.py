@@ -10,10 +10,11 @@ import torch
 from fastai.vision.all import Callback, Learner
 from torch import Tensor
 
+from imgclf.data import folds
 from imgclf.data.balance import Balance
 from imgclf.data.loaders import unaugmented
 from imgclf.errors import RunError, first_line
-from imgclf.training import faults, features, folds, probe
+from imgclf.training import faults, features, probe
 from imgclf.training.devices import Hardware
 from imgclf.training.precision import autocast
 
@@ -54,7 +55,7 @@ class FitHead(Callback):
             last.bias.copy_(head.bias + moved)
         if hasattr(self.learn, "out_of_fold"):
             self.learn.out_of_fold.heads = replace(head.others, bias=head.others.bias + moved)
-        kind = f" in {len(groups.unique()):,} groups" if groups is not None else ""
+        kind = f" in {len(np.unique(groups)):,} groups" if groups is not None else ""
         self.found(
             f"probe: {len(x):,} images{kind}, {x.shape[1]} features, shrinkage {head.shrinkage:g}; "
             f"cross-validated error {head.error_rate:.3f}, loss {head.loss:.3f}"
@@ -86,7 +87,7 @@ class FitHead(Callback):
         return found
 
 
-def _fit(x: Tensor, y: Tensor, n_classes: int, groups: Tensor | None) -> probe.LinearHead:
+def _fit(x: Tensor, y: Tensor, n_classes: int, groups: np.ndarray | None) -> probe.LinearHead:
     """The head for features (N, F) and targets, (N,) or (N, C), of images in groups (N,).
 
     Raises:
