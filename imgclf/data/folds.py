@@ -35,9 +35,7 @@ def folds(targets: np.ndarray, parts: int, groups: np.ndarray | None = None) -> 
     """
     together = groups if groups is not None and _parted(targets, groups) else _stretches(targets, parts)
     unit = np.unique(together, return_inverse=True)[1]
-    counts: list[Counter[int]] = [Counter() for _ in range(int(unit.max(initial=-1)) + 1)]
-    for i, label in zip(*_labels(targets), strict=True):
-        counts[unit[i]][label] += 1
+    counts = counted(targets, unit)
     part: np.ndarray = np.array(draw.spread(counts, np.bincount(unit).tolist(), parts, grouped=True), dtype=np.int64)
     return part[unit]
 
@@ -61,10 +59,15 @@ def _parted(targets: np.ndarray, groups: np.ndarray) -> bool:
     return bool((np.bincount(of_class)[targets] > 1).mean() >= 0.5)
 
 
-def _labels(targets: np.ndarray) -> tuple[list[int], list[int]]:
-    """Image and label of every label there is; an image without any counts as one more label."""
+def counted(targets: np.ndarray, unit: np.ndarray) -> list[Counter[int]]:
+    """How often each unit, of numbers (N,) from 0 on, has which label; an image without any has one of its own."""
     if targets.ndim == 1:
-        return list(range(len(targets))), targets.tolist()
-    image, label = np.nonzero(targets)
-    bare = np.flatnonzero((targets == 0).all(1))
-    return [*image.tolist(), *bare.tolist()], [*label.tolist(), *[targets.shape[1]] * len(bare)]
+        image, label = np.arange(len(targets)), targets
+    else:
+        image, label = np.nonzero(targets)
+        bare = np.flatnonzero((targets == 0).all(1))
+        image, label = np.append(image, bare), np.append(label, np.full(len(bare), targets.shape[1]))
+    counts: list[Counter[int]] = [Counter() for _ in range(int(unit.max(initial=-1)) + 1)]
+    for i, name in zip(unit[image].tolist(), label.tolist(), strict=True):
+        counts[i][name] += 1
+    return counts

@@ -8,11 +8,12 @@ beyond that.
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from imgclf.data.folds import folds
 from imgclf.results import metrics, multilabel
 from imgclf.results.compare import mcnemar
 
@@ -35,6 +36,7 @@ class Frozen:
         judged: (M, F) of the images the model is judged on, in that order; ``truth`` as ``targets``.
         body: The body and its weights, in words.
         of: How many training images there are, if these are a random part of them.
+        groups: The number (N,) of each training image's group; None where there are none.
     """
 
     train: np.ndarray
@@ -44,6 +46,7 @@ class Frozen:
     classes: tuple[str, ...]
     body: str
     of: int
+    groups: np.ndarray | None = None
 
     @property
     def multi(self) -> bool:
@@ -51,9 +54,8 @@ class Frozen:
 
     def subset(self, chosen: np.ndarray) -> "Frozen":
         """The same with some of the training images alone."""
-        return Frozen(
-            self.train[chosen], self.targets[chosen], self.judged, self.truth, self.classes, self.body, self.of
-        )
+        groups = None if self.groups is None else self.groups[chosen]
+        return replace(self, train=self.train[chosen], targets=self.targets[chosen], groups=groups)
 
 
 def normalised(features: np.ndarray) -> np.ndarray:
@@ -178,7 +180,7 @@ def logistic(frozen: Frozen, strength: float) -> np.ndarray:
 
 def choose_strength(frozen: Frozen) -> float:
     """The C with the fewest wrong answers in a cross-validation over the training images; the least of equal ones."""
-    part = _folds(frozen.targets)
+    part = folds(frozen.targets, FOLDS, frozen.groups)
     wrong = []
     for strength in STRENGTHS:
         count = 0
@@ -186,21 +188,10 @@ def choose_strength(frozen: Frozen) -> float:
             here, rest = np.flatnonzero(part == k), np.flatnonzero(part != k)
             if not len(here) or not len(rest):
                 continue
-            held = Frozen(
-                frozen.train[rest], frozen.targets[rest], frozen.train[here], frozen.targets[here],
-                frozen.classes, frozen.body, frozen.of,
-            )  # fmt: skip
+            held = replace(frozen.subset(rest), judged=frozen.train[here], truth=frozen.targets[here])
             count += int((~metrics.right(logistic(held, strength), held.truth)).sum())
         wrong.append(count)
     return STRENGTHS[int(np.argmin(wrong))]
-
-
-def _folds(targets: np.ndarray) -> np.ndarray:
-    """The part (N,) each image is held out in: the images of a class, or set of labels, take turns."""
-    order = np.argsort(targets, kind="stable") if targets.ndim == 1 else np.lexsort(targets.T)
-    part = np.empty(len(targets), dtype=int)
-    part[order] = np.arange(len(targets)) % FOLDS
-    return part
 
 
 def _fit_classes(

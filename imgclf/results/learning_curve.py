@@ -3,11 +3,13 @@
 It is the curve of the probe, not of the model, which would have to be trained on each part of the images.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from imgclf.data import folds
 from imgclf.results import baselines
 from imgclf.results.baselines import Frozen
 from imgclf.results.metrics import RESAMPLES
@@ -75,18 +77,25 @@ def _point(frozen: Frozen, fraction: float, strength: float | None, rng: np.rand
     draws = 1 if fraction == 1 else FEW_DRAWS if frozen.train.size * len(frozen.classes) > LONG_FIT else DRAWS
     right = []
     for _ in range(draws):
-        part = frozen.subset(draw(frozen.targets, fraction, rng))
+        part = frozen.subset(draw(frozen.targets, fraction, rng, frozen.groups))
         scores = baselines.nearest(part) if strength is None else baselines.logistic(part, strength)
         given = (scores >= 0.5) == (frozen.truth > 0) if frozen.multi else scores.argmax(1) == frozen.truth
         right.append(given.astype(np.float32))
     return _Point(len(part.train), np.stack(right))
 
 
-def draw(targets: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+def draw(
+    targets: np.ndarray, fraction: float, rng: np.random.Generator, groups: np.ndarray | None = None
+) -> np.ndarray:
     """The numbers of a random part of the images, rising: that share of every class, at least one image of each.
 
-    With several labels an image, that share of every set of labels, as far as it goes.
+    With several labels an image, that share of every set of labels, as far as it goes. Of groups (N,) whole ones, until
+    each class, or label, has that share: what more images of the same patients would bring is not the question.
     """
+    if groups is not None:
+        return _whole_groups(
+            np.eye(targets.max() + 1)[targets] if targets.ndim == 1 else targets, fraction, rng, groups
+        )
     order = rng.permutation(len(targets))
     shuffled = targets[order]
     if targets.ndim == 2:
@@ -96,6 +105,21 @@ def draw(targets: np.ndarray, fraction: float, rng: np.random.Generator) -> np.n
     by_class = order[np.argsort(shuffled, kind="stable")]
     parts = np.split(by_class, np.cumsum(np.bincount(targets))[:-1])
     return np.sort(np.concatenate([part[: max(1, round(fraction * len(part)))] for part in parts]))
+
+
+def _whole_groups(targets: np.ndarray, fraction: float, rng: np.random.Generator, groups: np.ndarray) -> np.ndarray:
+    unit = np.unique(groups, return_inverse=True)[1]
+    counts = folds.counted(targets, unit)
+    every: Counter[int] = Counter()
+    for count in counts:
+        every.update(count)
+    wanted = {label: max(1, round(fraction * n)) for label, n in every.items()}
+    drawn, taken = np.zeros(len(counts), dtype=bool), Counter[int]()
+    for i in rng.permutation(len(counts)).tolist():
+        if any(taken[label] < wanted[label] for label in counts[i]):
+            drawn[i] = True
+            taken.update(counts[i])
+    return np.flatnonzero(drawn[unit])
 
 
 def _bootstrap(right: np.ndarray, rng: np.random.Generator) -> np.ndarray:

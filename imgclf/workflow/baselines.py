@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from imgclf.console import Terminal
+from imgclf.data import folds
 from imgclf.data.samples import Sample
 from imgclf.results import baselines, learning_curve, metrics
 from imgclf.results.baselines import Frozen
@@ -102,5 +103,5 @@ def _frozen(
 ) -> Frozen:
     return Frozen(
         train, evaluate.targets(predictor, kept), judged, predictions.targets, predictor.classes,
-        f"{s.arch.name}, {s.weights.note}", len(s.data.dataset.train),
+        f"{s.arch.name}, {s.weights.note}", len(s.data.dataset.train), folds.groups(kept),
     )  # fmt: skip

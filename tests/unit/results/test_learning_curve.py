@@ -1,5 +1,7 @@
 """Would more images help? Draws, the power law and the advice, on features whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,6 +30,39 @@ def test_a_draw_of_several_labels_has_the_size_asked_for(n, fraction):
     targets = np.random.default_rng(n).integers(0, 2, (n, 3))
     drawn = learning_curve.draw(targets, fraction, np.random.default_rng(0))
     assert len(set(drawn.tolist())) == len(drawn) == max(1, round(fraction * n))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=1, max_size=80),
+    st.sampled_from([0.1, 0.25, 0.5, 0.75, 1.0]),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_draw_of_groups_is_of_whole_ones_and_has_enough_of_every_class(images, fraction, several):
+    targets, groups = (np.array(numbers) for numbers in zip(*images, strict=True))
+    given_targets = np.eye(4, dtype=int)[targets] if several else targets
+    drawn = learning_curve.draw(given_targets, fraction, np.random.default_rng(0), groups)
+    there = set(groups[drawn].tolist())
+    assert drawn.tolist() == [i for i, group in enumerate(groups.tolist()) if group in there]
+    largest = np.bincount(groups).max()
+    for number in set(targets.tolist()):
+        wanted = max(1, round(fraction * int((targets == number).sum())))
+        assert int((targets[drawn] == number).sum()) >= wanted
+    if len(set(targets.tolist())) == 1:
+        assert len(drawn) < wanted + largest
+
+
+def test_more_pictures_of_the_same_things_do_not_pass_for_more_things():
+    """Fifteen things of each of two classes, eight pictures each: half of the pictures show all things."""
+    rng = np.random.default_rng(0)
+    things = rng.normal(size=(30, 8)) * 2 + np.eye(2, 8)[np.arange(30) % 2] * 2
+    thing = np.arange(30).repeat(8)
+    new = rng.normal(size=(400, 8)) * 2 + np.eye(2, 8)[np.arange(400) % 2] * 2
+    train = things[thing] + rng.normal(size=(240, 8)) * 0.05
+    f = frozen(n=240, m=400)
+    f = Frozen(train, thing % 2, new, np.arange(400) % 2, f.classes, f.body, 240)
+    falls = [learning_curve.curve(g, 10.0)["half_to_all"]["fall"] for g in (f, replace(f, groups=thing))]
+    assert falls[1] > falls[0] + 0.01
 
 
 def test_the_curve_ends_at_the_probe_and_repeats():

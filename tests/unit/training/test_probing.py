@@ -5,8 +5,9 @@ from fastai.vision.all import CrossEntropyLossFlat
 
 from imgclf.config import load_config
 from imgclf.console import Terminal
+from imgclf.data import folds
 from imgclf.errors import RunError
-from imgclf.training import features, probe, probing
+from imgclf.training import features, looking, probe, probing
 from imgclf.training.fit import run_phase
 from imgclf.workflow import session
 
@@ -56,6 +57,22 @@ def test_head_is_fitted_to_the_training_images_unaugmented(folder):
     assert valid_loss > 0
 
 
+def test_images_of_a_group_are_held_out_together(folder):
+    """Every third image of the folder is of one group, in all classes."""
+    said = []
+    s = start(folder, said, **{"data.group_by": r"(\d)\.png$"})
+    x, y, last = probed(s)
+    groups = folds.groups(s.data.dataset.train)
+    names = [sample.group for sample in s.data.dataset.train]
+    expected = probe.fit(x, y, len(s.data.dataset.classes), groups)
+    torch.testing.assert_close(last.weight, expected.weight)
+    assert said[0].startswith(f"probe: {len(x)} images in {len(set(names))} groups, 512 features")
+    fold = s.learn.out_of_fold.heads.fold.tolist()
+    assert len(set(zip(names, fold, strict=True))) == len(set(names)) > 1
+    looks = looking.Look(x, y, 3, None, groups)
+    assert looks.loss == pytest.approx(expected.loss)
+
+
 @pytest.mark.parametrize("error", [RuntimeError("you tried to allocate 9 bytes. not enough memory"), MemoryError()])
 def test_too_many_classes_and_images_for_the_memory_are_told_with_a_way_that_needs_less(monkeypatch, error):
     def full(*_):
@@ -63,7 +80,7 @@ def test_too_many_classes_and_images_for_the_memory_are_told_with_a_way_that_nee
 
     monkeypatch.setattr(probe, "fit", full)
     with pytest.raises(RunError, match="a head of 2 classes from 3 images") as caught:
-        probing._fit(torch.zeros(3, 4), torch.tensor([0, 1, 1]), 2)
+        probing._fit(torch.zeros(3, 4), torch.tensor([0, 1, 1]), 2, None)
     assert "--freeze-epochs 1" in caught.value.hint
 
 
