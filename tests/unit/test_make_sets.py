@@ -50,3 +50,27 @@ def test_pictures_of_a_figure_are_in_one_part_and_small_peoples_left_out(tmp_pat
     assert {part: len(which) for part, which in figures.items()} == {"train": 2, "val": 2}
     assert not figures["train"] & figures["val"]
     assert len(made) == 120
+
+
+def test_a_burst_shows_one_photograph_and_photographs_to_judge_stay(tmp_path):
+    for name, n in (("train", 40), ("val", 10)):
+        (tmp_path / name / "ants").mkdir(parents=True)
+        for i in range(n):
+            pixels = np.random.default_rng(i).integers(0, 255, (5, 6, 3), np.uint8)
+            Image.fromarray(pixels).resize((60, 50)).save(tmp_path / name / "ants" / f"{i:02d}.png")
+    made = dict(make_sets.bursts(tmp_path))
+    shot = {name.rsplit("_", 1)[0] for name in made if name.startswith("train/")}
+    assert len(shot) == 10 and len(made) == 5 * 10 + 10
+
+    def alike(one, other):
+        return np.corrcoef(*(np.asarray(made[name], float).ravel() for name in (one, other)))[0, 1]
+
+    same = [alike(f"{name}_0.png", f"{name}_1.png") for name in shot]
+    others = [alike(f"{a}_0.png", f"{b}_0.png") for a in shot for b in shot - {a}]
+    others = [
+        np.corrcoef(made[f"{a}_0.png"].getdata(1), made[f"{b}_0.png"].getdata(1))[0, 1]
+        for a in shot
+        for b in shot - {a}
+    ]
+    assert min(same) > max(others)
+    assert np.array_equal(made["val/ants/03.png"], Image.open(tmp_path / "val" / "ants" / "03.png"))
