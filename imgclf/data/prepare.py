@@ -33,6 +33,11 @@ class Prepared:
         return self.divided.dataset
 
     @property
+    def drawn(self) -> bool:
+        """Whether chance decided which images validate: neither the data nor an earlier run did."""
+        return not self.dataset.reused and all(s.split != "valid" for s in self.samples.items)
+
+    @property
     @seldom_collected()
     def fingerprint(self) -> str:
         """One hash over names and contents of all images."""

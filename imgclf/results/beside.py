@@ -20,6 +20,7 @@ def baselines(found: dict[str, Any] | None) -> list[str]:
         *lines,
         f"baseline: {' and '.join(shown)}, on features of the body as it began",
         probe["paired"]["sentence"],
+        *([alike] if (alike := found.get("neighbours", {}).get("sentence")) else []),
     ]
 
 

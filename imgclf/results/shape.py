@@ -85,12 +85,19 @@ class Probe(TypedDict, total=False):
     knn: Reached
 
 
-class Baselines(TypedDict):
+class Neighbours(TypedDict):
+    """Whether images that follow each other by name show the same things."""
+
+    sentence: str
+
+
+class Baselines(TypedDict, total=False):
     """What the model has to beat."""
 
-    majority: Reached
-    probe: Probe | None
-    why: str | None
+    majority: Required[Reached]
+    probe: Required[Probe | None]
+    why: Required[str | None]
+    neighbours: Neighbours
 
 
 class LearningCurve(TypedDict, total=False):

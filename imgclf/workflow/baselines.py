@@ -9,7 +9,7 @@ import numpy as np
 from imgclf.console import Terminal
 from imgclf.data import folds
 from imgclf.data.samples import Sample
-from imgclf.results import baselines, learning_curve, metrics
+from imgclf.results import baselines, learning_curve, metrics, neighbours
 from imgclf.results.baselines import Frozen
 from imgclf.results.evaluate import Predictions
 from imgclf.schema import Config
@@ -51,6 +51,8 @@ def judge(
     right = metrics.right(predictions.probs, predictions.targets, predictions.thresholds)
     found["probe"] = baselines.probes(known, right, _body_was_trained(fitted))
     curve = learning_curve.curve(known, found["probe"].get("logistic_regression", {}).get("C"))
+    if s.data.drawn and known.groups is None:
+        found["neighbours"] = neighbours.find(known)
     found["probe"]["seconds"] = round(time.perf_counter() - started, 2)
     return {"baselines": found, "learning_curve": curve}
 

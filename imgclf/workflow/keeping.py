@@ -69,12 +69,14 @@ def judge(run: Run, s: Session, fitted: Fitted, terminal: Terminal) -> Figures:
     predictions, found = evaluate.judge(raw, **fitted_here)
     chosen_here = chosen.sentences("valid", data.task)
     familiar = None if raw.features is None else unlike.fit(raw.features)
+    to_beat = baselines.judge(s, predictor, predictions, fitted, terminal)
+    alike = to_beat["baselines"].get("neighbours", {}).get("sentence")
     found = replace(
         found,
         per_class=s.loaders.balance.annotate(found.per_class),
-        warnings=[*chosen_here, *found.warnings],
+        warnings=[*([alike] if alike else []), *chosen_here, *found.warnings],
         unlike=_unlike(raw, familiar),
-        **baselines.judge(s, predictor, predictions, fitted, terminal),
+        **to_beat,
     )
     record = bundle.update(run.path, **fitted_here, metrics=evaluate.recorded(predictions, found, familiar))
     report = evaluate.report_data(found)

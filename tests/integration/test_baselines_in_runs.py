@@ -1,11 +1,13 @@
 """What a run has to beat, in what a run leaves: with features at hand, with a pass of their own, and without."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import shapes
+from PIL import Image
 from support import run_here
 
 from imgclf.console import Terminal
@@ -48,6 +50,27 @@ def test_the_report_has_what_is_to_beat(at_hand):
     assert "<figcaption>How the error falls with the number of training images</figcaption>" in page
     assert (run / "plots" / "learning_curve.png").is_file()
     assert "frozen features" in (run / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+def test_bursts_are_warned_of_unless_the_split_heeds_them(folder, tmp_path):
+    """Thirty-two things of two classes that chance has mixed, eight pictures of each, named one after the other."""
+    rng = np.random.default_rng(0)
+    for i in range(32):
+        thing = Image.fromarray(rng.integers(0, 255, (6, 6, 3), np.uint8)).resize((48, 48), Image.Resampling.BICUBIC)
+        for shot in range(8):
+            file = tmp_path / "images" / "ab"[i % 2] / f"{i:02d}_{shot}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            thing.crop((shot, shot % 3, 38 + shot, 38 + shot % 3)).save(file)
+    shutil.copy(folder / "weights.pth", tmp_path)
+    said = "images that follow each other by name show the same things"
+    done, run, report = train(tmp_path, "dealt", "-e", "0")
+    found = report["baselines"]["neighbours"]
+    assert found["same_things"] and found["error_with"] < 0.1 < 0.2 < found["error_without"]
+    assert report["warnings"][0] == found["sentence"] and found["sentence"].startswith(said)
+    assert found["sentence"] in done.stdout
+    assert f"<li>{found['sentence']}" in (run / "report.html").read_text(encoding="utf-8")
+    _, _, report = train(tmp_path, "grouped", "-e", "0", "--set", r"data.group_by=(\d+)_\d\.png$")
+    assert "neighbours" not in report["baselines"] and said not in " ".join(report["warnings"])
 
 
 def test_evaluate_tells_it_of_the_images_it_was_measured_on(at_hand, folder):
