@@ -1,8 +1,7 @@
 """The parts of a cross-validation over training images: what belongs together is held out together.
 
 A classifier that is judged on other pictures of what it has seen, of the same film, patient or burst of a camera, knows
-them by heart and finds itself far better, and may be far surer, than on new ones. Groups say what belongs together;
-without them neighbours do: such pictures mostly follow each other by name.
+them by heart, and finds itself far better, and may be far surer, than on new ones.
 """
 
 from collections import Counter
@@ -13,8 +12,10 @@ import numpy as np
 from imgclf.data import draw
 from imgclf.data.samples import Sample
 
+PARTS = 5  # of the probe's cross-validation
 
-def groups(items: Sequence[Sample]) -> np.ndarray | None:
+
+def named(items: Sequence[Sample]) -> np.ndarray | None:
     """A number (N,) for the group of each image, its own for an image in none; None where no image is in a group."""
     if not any(s.group for s in items):
         return None
@@ -22,41 +23,38 @@ def groups(items: Sequence[Sample]) -> np.ndarray | None:
     return np.array([known.setdefault(s.group or i, len(known)) for i, s in enumerate(items)])
 
 
-def folds(targets: np.ndarray, parts: int, groups: np.ndarray | None = None) -> np.ndarray:
-    """The part, 0 to ``parts - 1``, that each image is held out in: (N,).
-
-    Images of a group are in one part. Without groups the images of a class, or of the same set of labels, are cut into
-    as many stretches of neighbours as there are parts. Every class is spread over the parts as evenly as that allows.
-
-    Args:
-        targets: Class numbers (N,), or 0 and 1 (N, C).
-        groups: The number (N,) of each image's group. Not heeded where most images are of a class, or all of them are,
-            that one group alone shows: of them nothing could be held out.
-    """
-    together = groups if groups is not None and _parted(targets, groups) else _stretches(targets, parts)
-    unit = np.unique(together, return_inverse=True)[1]
-    counts = counted(targets, unit)
-    part: np.ndarray = np.array(draw.spread(counts, np.bincount(unit).tolist(), parts, grouped=True), dtype=np.int64)
-    return part[unit]
-
-
-def _stretches(targets: np.ndarray, parts: int) -> np.ndarray:
-    """The number (N,) of the stretch each image is in."""
+def stretches(targets: np.ndarray, parts: int) -> np.ndarray:
+    """A number (N,) for the neighbours of each image: its class, or set of labels, is cut into so many stretches."""
     kind = targets if targets.ndim == 1 else np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
     stretch = np.empty(len(kind), dtype=np.int64)
     begun = 0
-    for members in np.split(np.argsort(kind, kind="stable"), np.cumsum(np.bincount(kind))[:-1]):
+    for members in _by_kind(kind):
         for run in np.array_split(members, min(parts, max(1, len(members)))):
             stretch[run] = begun
             begun += 1
     return stretch
 
 
-def _parted(targets: np.ndarray, groups: np.ndarray) -> bool:
-    if targets.ndim == 2:
-        return len(np.unique(groups)) > 1
-    of_class = np.unique(np.stack([targets, groups]), axis=1)[0]  # once for each group that shows it
-    return bool((np.bincount(of_class)[targets] > 1).mean() >= 0.5)
+def folds(targets: np.ndarray, parts: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """The part, 0 to ``parts - 1``, that each image is held out in: (N,).
+
+    The images of a class take turns; with several labels an image all images do. Images of a group are in one part, and
+    the groups are spread so that every class is in all parts as evenly as that allows.
+
+    Args:
+        targets: Class numbers (N,), or 0 and 1 (N, C).
+        groups: The number (N,) of each image's group. Not heeded where most images are of a class, or all of them are,
+            that one group alone shows: of them nothing could be held out.
+    """
+    if groups is None or not _parted(targets, groups):
+        part = np.arange(len(targets)) % parts
+        if targets.ndim == 1:
+            for members in _by_kind(targets):
+                part[members] = np.arange(len(members)) % parts
+        return part
+    unit = np.unique(groups, return_inverse=True)[1]
+    spread = draw.spread(counted(targets, unit), np.bincount(unit).tolist(), parts, grouped=True)
+    return np.asarray(np.array(spread, dtype=np.int64)[unit])
 
 
 def counted(targets: np.ndarray, unit: np.ndarray) -> list[Counter[int]]:
@@ -71,3 +69,15 @@ def counted(targets: np.ndarray, unit: np.ndarray) -> list[Counter[int]]:
     for i, name in zip(unit[image].tolist(), label.tolist(), strict=True):
         counts[i][name] += 1
     return counts
+
+
+def _by_kind(kind: np.ndarray) -> list[np.ndarray]:
+    """The numbers of the images of each kind, of numbers (N,), in order."""
+    return np.split(np.argsort(kind, kind="stable"), np.cumsum(np.bincount(kind))[:-1])
+
+
+def _parted(targets: np.ndarray, groups: np.ndarray) -> bool:
+    if targets.ndim == 2:
+        return len(np.unique(groups)) > 1
+    of_class = np.unique(np.stack([targets, groups]), axis=1)[0]  # once for each group that shows it
+    return bool((np.bincount(of_class)[targets] > 1).mean() >= 0.5)

@@ -1,7 +1,9 @@
 """What stands beside the figures of a model in a terminal: what it has to beat, more images, images unlike its own."""
 
+from dataclasses import asdict
 from typing import Any
 
+from imgclf.data.neighbours import Neighbours
 from imgclf.results import unlike
 from imgclf.results.baselines import NAMES, always
 
@@ -22,6 +24,17 @@ def baselines(found: dict[str, Any] | None) -> list[str]:
         probe["paired"]["sentence"],
         *([alike] if (alike := found.get("neighbours", {}).get("sentence")) else []),
     ]
+
+
+def neighbours(found: Neighbours) -> dict[str, Any]:
+    """For a report: what was found of training images in the order of their names, with a sentence if it is bad."""
+    sentence = (
+        "images that follow each other by name show the same things: the most similar other training image has another "
+        f"label for {found.error_with:.1%} of them, and for {found.error_without:.1%} once neighbours are left out. "
+        "The validation images were drawn at random from among such neighbours, so the figures here are too good for "
+        "pictures of new things. Name what belongs together (data.group_by), or say yourself what validates"
+    )
+    return {**asdict(found), "sentence": sentence if found.same_things else ""}
 
 
 def more_images(found: dict[str, Any] | None) -> list[str]:

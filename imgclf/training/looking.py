@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imgclf.data import folds
+from imgclf.data import folds, neighbours
 from imgclf.data.images import Preprocess
 from imgclf.data.loaders import Loaders, unaugmented
 from imgclf.data.placed import PlacedLoader
@@ -81,7 +81,7 @@ class Look:
         targets: (N,) or (N, C).
         n_classes: C.
         before: The features of the stage before, (N, F'); None where stages are not known.
-        groups: The number (N,) of each image's group; None where there are none.
+        groups: The number (N,) of what each image is held out with; None: alone.
     """
 
     features: Tensor
@@ -120,7 +120,7 @@ def look(
     x, y = features.extract(body, some, autocast(hardware), lambda done, of: seen())
     last, before = _normal(x[:, : body.width]), x[:, body.width :]
     earlier = _normal(before) if before.shape[1] else None
-    return Look(last, y, len(loaders.dls.vocab), earlier, folds.groups(some.items))
+    return Look(last, y, len(loaders.dls.vocab), earlier, folds.named(some.items))
 
 
 def _normal(x: Tensor) -> Tensor:
@@ -131,6 +131,15 @@ def _normal(x: Tensor) -> Tensor:
 def of(loaders: Loaders) -> PlacedLoader:
     """The images that are looked at."""
     return unaugmented(loaders.dls, features.some(loaders.dls.train.n, IMAGES).tolist())
+
+
+def held_together(looks: Mapping[float, Look]) -> dict[float, Look]:
+    """The looks at the same images, which hold together what the first of them finds to belong together."""
+    first = next(iter(looks.values()))
+    groups = first.groups
+    if groups is None:
+        groups = neighbours.belonging(first.features.numpy(), first.targets.numpy(), ())
+    return {share: replace(seen, groups=groups) for share, seen in looks.items()}
 
 
 def losses(looks: Mapping[float, Look]) -> dict[float, float]:

@@ -14,9 +14,9 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from imgclf.data.folds import PARTS as FOLDS
 from imgclf.data.folds import folds
 
-FOLDS = 5
 SHRINKAGES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 
 
@@ -68,10 +68,10 @@ def fit(features: Tensor, targets: Tensor, n_classes: int, groups: np.ndarray | 
     The Bayes rule of classes that are normal with a common covariance (Fisher 1936; shrinkage as in Friedman 1989,
     *Regularized Discriminant Analysis*). Its scores are far too sure where dimensions outnumber images, so they are
     multiplied by one number. Shrinkage and number are those with the lowest cross-entropy in a cross-validation in
-    ``FOLDS`` parts, in which neighbours, or the images of a group, are held out together.
+    ``FOLDS`` parts, every class spread over all of them.
 
     Args:
-        groups: The number (N,) of the group of each image.
+        groups: The number (N,) of the group of each image, whose images are held out together.
 
     Returns:
         None where no class has two images: nothing can be cross-validated then.

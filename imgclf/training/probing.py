@@ -10,7 +10,7 @@ import torch
 from fastai.vision.all import Callback, Learner
 from torch import Tensor
 
-from imgclf.data import folds
+from imgclf.data import folds, neighbours
 from imgclf.data.balance import Balance
 from imgclf.data.loaders import unaugmented
 from imgclf.errors import RunError, first_line
@@ -45,9 +45,9 @@ class FitHead(Callback):
         beside = features.Beside(network)
         loader = unaugmented(self.dls)
         both, y = features.extract(beside, loader, autocast(self.hardware), self.seen)
-        groups = folds.groups(loader.items)
         x, chosen = both[:, -last.in_features :], features.some(len(both))
         self.kept = both[chosen, : -last.in_features].numpy(), chosen
+        groups = neighbours.belonging(x.numpy(), y.numpy(), loader.items)
         head = _fit(x, y, last.out_features, groups)
         moved = self._weights().log()
         with torch.no_grad():
@@ -55,7 +55,10 @@ class FitHead(Callback):
             last.bias.copy_(head.bias + moved)
         if hasattr(self.learn, "out_of_fold"):
             self.learn.out_of_fold.heads = replace(head.others, bias=head.others.bias + moved)
-        kind = f" in {len(np.unique(groups)):,} groups" if groups is not None else ""
+        named = folds.named(loader.items)
+        kind = f" in {len(np.unique(named)):,} groups" if named is not None else ""
+        if named is None and groups is not None:
+            kind = ", neighbours by name held out together, for they show the same things"
         self.found(
             f"probe: {len(x):,} images{kind}, {x.shape[1]} features, shrinkage {head.shrinkage:g}; "
             f"cross-validated error {head.error_rate:.3f}, loss {head.loss:.3f}"

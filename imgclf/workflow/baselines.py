@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from imgclf.console import Terminal
-from imgclf.data import folds
+from imgclf.data import folds, neighbours
 from imgclf.data.samples import Sample
-from imgclf.results import baselines, learning_curve, metrics, neighbours
+from imgclf.results import baselines, beside, learning_curve, metrics
 from imgclf.results.baselines import Frozen
 from imgclf.results.evaluate import Predictions
 from imgclf.schema import Config
@@ -52,7 +52,7 @@ def judge(
     found["probe"] = baselines.probes(known, right, _body_was_trained(fitted))
     curve = learning_curve.curve(known, found["probe"].get("logistic_regression", {}).get("C"))
     if s.data.drawn and known.groups is None:
-        found["neighbours"] = neighbours.find(known)
+        found["neighbours"] = beside.neighbours(neighbours.find(known.train, known.targets))
     found["probe"]["seconds"] = round(time.perf_counter() - started, 2)
     return {"baselines": found, "learning_curve": curve}
 
@@ -105,5 +105,5 @@ def _frozen(
 ) -> Frozen:
     return Frozen(
         train, evaluate.targets(predictor, kept), judged, predictions.targets, predictor.classes,
-        f"{s.arch.name}, {s.weights.note}", len(s.data.dataset.train), folds.groups(kept),
+        f"{s.arch.name}, {s.weights.note}", len(s.data.dataset.train), folds.named(kept),
     )  # fmt: skip

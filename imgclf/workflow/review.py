@@ -11,7 +11,7 @@ import numpy as np
 from imgclf import disk, runs
 from imgclf.config import load
 from imgclf.console import Terminal
-from imgclf.data import corrections, split
+from imgclf.data import corrections, neighbours, split
 from imgclf.data.samples import Sample
 from imgclf.errors import DataError, ModelError
 from imgclf.results.review import SIDE, Suspect, ranked, write_review
@@ -153,7 +153,7 @@ def held_out(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """The probabilities (N, C) for each image by a probe of the others.
 
     Args:
-        features: (N, F). targets: (N,) or (N, C).
+        features: (N, F), in the order of the images' names. targets: (N,) or (N, C).
 
     Raises:
         DataError: where no class has two images.
@@ -163,7 +163,8 @@ def held_out(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
     from imgclf.training import probe
 
     n_classes = int(targets.max()) + 1 if targets.ndim == 1 else targets.shape[1]
-    made = probe.out_of_fold(torch.tensor(features), torch.tensor(targets), n_classes)
+    groups = neighbours.belonging(features, targets, ())
+    made = probe.out_of_fold(torch.tensor(features), torch.tensor(targets), n_classes, groups)
     if made is None:
         raise DataError("every class has one image only: no label can be judged by other images")
     probs = made.numpy()

@@ -59,7 +59,7 @@ def choose(
     passes = len(looking.of(first)) * (len(ways) + mirrors)
     suited, notes = known, list[str]()
     with faults.explained(first.workers, None), terminal.progress("a look at the images", passes) as step:
-        looks = {share: looking.look(body, way, hardware, step) for share, way in ways.items()}
+        looks = looking.held_together({s: looking.look(body, way, hardware, step) for s, way in ways.items()})
         if frames and (tried := looking.losses(looks)):
             share, notes = framing.told(tried)
             suited = replace(suited, crop_pct=share)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgclf.data.folds import folds, groups
+from imgclf.data.folds import folds, named, stretches
 from imgclf.data.samples import Sample
 
 PARTS = 5
@@ -19,7 +19,7 @@ def test_every_class_is_spread_over_the_parts(targets):
 
 def test_neighbours_of_a_class_are_held_out_together():
     y = np.array([0, 1] * 50)
-    fold = folds(y, PARTS)
+    fold = folds(y, PARTS, stretches(y, PARTS))
     for c in (0, 1):
         assert (np.diff(fold[y == c]) != 0).sum() == PARTS - 1  # five stretches of ten
     assert np.bincount(fold).tolist() == [20] * PARTS
@@ -27,7 +27,7 @@ def test_neighbours_of_a_class_are_held_out_together():
 
 def test_neighbours_with_the_same_labels_are_held_out_together():
     y = np.repeat([[0, 0, 0], [1, 0, 1], [0, 1, 0]], 20, axis=0)
-    fold = folds(y, PARTS)
+    fold = folds(y, PARTS, stretches(y, PARTS))
     assert (np.diff(fold) != 0).sum() == 3 * PARTS - 1
     assert np.bincount(fold).tolist() == [12] * PARTS
 
@@ -54,5 +54,5 @@ def test_groups_share_the_parts_evenly():
 
 def test_groups_are_those_of_the_samples():
     items = [Sample(str(i), ("a",), group=g) for i, g in enumerate(["film", None, "film", "other", None])]
-    assert groups(items).tolist() == [0, 1, 0, 2, 3]
-    assert groups([Sample("0", ("a",))]) is None
+    assert named(items).tolist() == [0, 1, 0, 2, 3]
+    assert named([Sample("0", ("a",))]) is None

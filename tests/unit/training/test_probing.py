@@ -62,7 +62,7 @@ def test_images_of_a_group_are_held_out_together(folder):
     said = []
     s = start(folder, said, **{"data.group_by": r"(\d)\.png$"})
     x, y, last = probed(s)
-    groups = folds.groups(s.data.dataset.train)
+    groups = folds.named(s.data.dataset.train)
     names = [sample.group for sample in s.data.dataset.train]
     expected = probe.fit(x, y, len(s.data.dataset.classes), groups)
     torch.testing.assert_close(last.weight, expected.weight)

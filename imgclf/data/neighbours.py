@@ -1,0 +1,79 @@
+"""Do training images that follow each other by name show the same things, as a burst or the frames of a film do?
+
+No two files need to be nearly the same for that, so no comparison of files finds it. The images' features do: how often
+has the most similar other image another label, and how much more often once neighbours are left out?
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imgclf.data import folds
+from imgclf.data.samples import Sample
+
+SURE = 3.0  # standard errors between the two counts of mistakes, or it may be chance
+# Times the mistakes: photographs of many things were at 1.0, series of drawings at 1.3, bursts at 3 and far above.
+MORE = 1.5
+MOST = 5_000  # images looked at: the work grows with their square
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What was found of ``n`` images: the share whose most similar other image has another label.
+
+    Attributes:
+        error_with: With their neighbours by name among the others; ``error_without`` without.
+        same_things: Neighbours clearly show the same things.
+    """
+
+    n: int
+    error_with: float
+    error_without: float
+    same_things: bool
+
+
+def find(features: np.ndarray, targets: np.ndarray) -> Neighbours:
+    """Look at features (N, F) and targets, (N,) or 0 and 1 (N, C), of images in the order of their names."""
+    if len(targets) > MOST:  # of each class its first images, for neighbours to stay neighbours
+        chosen = np.flatnonzero(_place(targets) < MOST / len(targets))
+        features, targets = features[chosen], targets[chosen]
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    x = features / np.maximum(lengths, np.finfo(np.float32).tiny)
+    dealt = _wrong(x, targets, folds.folds(targets, folds.PARTS))
+    together = _wrong(x, targets, folds.folds(targets, folds.PARTS, folds.stretches(targets, folds.PARTS)))
+    more, fewer = int((together & ~dealt).sum()), int((dealt & ~together).sum())
+    clear = more - fewer > SURE * math.sqrt(more + fewer) and together.sum() >= MORE * dealt.sum()
+    return Neighbours(len(targets), float(dealt.mean()), float(together.mean()), bool(clear))
+
+
+def belonging(features: np.ndarray, targets: np.ndarray, items: Sequence[Sample]) -> np.ndarray | None:
+    """What a cross-validation has to hold out together: a number (N,) for each image, as ``folds`` takes them.
+
+    The groups that are named; else stretches of neighbours, where these show the same things; else None.
+    """
+    groups = folds.named(items)
+    if groups is None and find(features, targets).same_things:
+        return folds.stretches(targets, folds.PARTS)
+    return groups
+
+
+def _place(targets: np.ndarray) -> np.ndarray:
+    """Where in its class, or set of labels, each image is (N,), from 0 to 1."""
+    whole = folds.stretches(targets, 1)
+    place = np.empty(len(whole))
+    for members in np.split(np.argsort(whole, kind="stable"), np.cumsum(np.bincount(whole))[:-1]):
+        place[members] = np.arange(len(members)) / len(members)
+    return place
+
+
+def _wrong(x: np.ndarray, targets: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Of each image (N,), whether the most similar image of the other parts has another label, or set of labels."""
+    nearest = np.arange(len(x))
+    for k in range(folds.PARTS):
+        here, rest = np.flatnonzero(part == k), np.flatnonzero(part != k)
+        if len(here) and len(rest):
+            nearest[here] = rest[(x[here] @ x[rest].T).argmax(1)]
+    differs = (targets[nearest] != targets).reshape(len(x), -1)
+    return np.asarray(differs.any(1))
