@@ -29,10 +29,10 @@ def baselines(found: dict[str, Any] | None) -> list[str]:
 def neighbours(found: Neighbours) -> dict[str, Any]:
     """For a report: what was found of training images in the order of their names, with a sentence if it is bad."""
     sentence = (
-        "images that follow each other by name show the same things: the most similar other training image has another "
+        "Images that follow each other by name show the same things: the most similar other training image has another "
         f"label for {found.error_with:.1%} of them, and for {found.error_without:.1%} once neighbours are left out. "
         "The validation images were drawn at random from among such neighbours, so the figures here are too good for "
-        "pictures of new things. Name what belongs together (data.group_by), or say yourself what validates"
+        "pictures of new things. Name what belongs together (data.group_by), or say yourself what validates."
     )
     return {**asdict(found), "sentence": sentence if found.same_things else ""}
 

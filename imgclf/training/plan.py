@@ -161,7 +161,8 @@ def _phases(cfg: Config, pretrained: bool, probe: bool, familiar: bool = True) -
     freeze_to = _unfreezes_to(cfg, probe, familiar)
     if probe:
         phases = [Phase("probe", 1, HEAD_ONLY, (), PROBE), Phase("unfrozen", epochs, freeze_to, (), UNFROZEN)]
-        reason = "the best linear head for the frozen body, computed at once; then the body too (train.recipe: auto)"
+        then = "then the body too" if epochs else "no epoch of steps follows"
+        reason = f"the best linear head for the frozen body, computed at once; {then} (train.recipe: auto)"
         return [p for p in phases if p.epochs], reason
     if kind == "auto":
         asked = recipe == "book" or epochs == 0 or freeze_epochs not in ("auto", 0)

@@ -30,7 +30,8 @@ def choose(s: Session, run: Run | None = None, events: Events | None = None) -> 
         key = "train.lr_unfrozen=auto" if s.probe else "train.schedule=one_cycle"
         other = "" if s.finds_unfrozen else f"; --set {key} looks for one"
         events.tell("lr", lr=lr, reason=why)
-        s.terminal.note(f"learning rate: {lr:g}, {why}{other}")
+        if s.takes_steps:
+            s.terminal.note(f"learning rate: {lr:g}, {why}{other}")
         record(run, "lr", {"value": lr, "reason": why})
         return lr
     s.terminal.note("learning rate: looking for one (--lr NUMBER skips this)")

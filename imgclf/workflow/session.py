@@ -71,6 +71,11 @@ class Session:
         return plan.schedule(self.cfg, self.weights.pretrained, self.probe, self.familiar)[0]
 
     @property
+    def takes_steps(self) -> bool:
+        """Whether anything is trained in steps: the probe alone is not."""
+        return any(phase.epochs_of_steps for phase in self._phases)
+
+    @property
     def given_lr(self) -> float | None:
         """The configured learning rate, of stages the highest; None: to be found."""
         phases = self._phases

@@ -62,7 +62,7 @@ def test_bursts_are_warned_of_unless_the_split_heeds_them(folder, tmp_path):
             file.parent.mkdir(parents=True, exist_ok=True)
             thing.crop((shot, shot % 3, 38 + shot, 38 + shot % 3)).save(file)
     shutil.copy(folder / "weights.pth", tmp_path)
-    said = "images that follow each other by name show the same things"
+    said = "Images that follow each other by name show the same things"
     done, run, report = train(tmp_path, "dealt", "-e", "0")
     found = report["baselines"]["neighbours"]
     assert found["same_things"] and found["error_with"] < 0.1 < 0.2 < found["error_without"]
