@@ -37,7 +37,7 @@ class Neighbours:
 def find(features: np.ndarray, targets: np.ndarray) -> Neighbours:
     """Look at features (N, F) and targets, (N,) or 0 and 1 (N, C), of images in the order of their names."""
     if len(targets) > MOST:  # of each class its first images, for neighbours to stay neighbours
-        chosen = np.flatnonzero(_place(targets) < MOST / len(targets))
+        chosen = np.flatnonzero(_place(targets) < MOST / len(targets))[:MOST]
         features, targets = features[chosen], targets[chosen]
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     x = features / np.maximum(lengths, np.finfo(np.float32).tiny)

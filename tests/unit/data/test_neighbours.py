@@ -59,6 +59,8 @@ def test_of_very_many_images_the_first_of_each_class_are_looked_at(monkeypatch):
     x[60:120] = x[180:] = np.nan  # never looked at
     found = neighbours.find(x, y)
     assert found.n == 120 and found.same_things
+    every_other = np.eye(240, dtype=int)  # a set of labels of its own for each
+    assert neighbours.find(np.nan_to_num(x), every_other).n == 120
 
 
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=12))
