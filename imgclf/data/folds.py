@@ -23,16 +23,10 @@ def named(items: Sequence[Sample]) -> np.ndarray | None:
     return np.array([known.setdefault(s.group or i, len(known)) for i, s in enumerate(items)])
 
 
-def stretches(targets: np.ndarray, parts: int) -> np.ndarray:
-    """A number (N,) for the neighbours of each image: its class, or set of labels, is cut into so many stretches."""
+def by_kind(targets: np.ndarray) -> list[np.ndarray]:
+    """The numbers of the images of each class, or set of labels, in order; targets (N,) or (N, C)."""
     kind = targets if targets.ndim == 1 else np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
-    stretch = np.empty(len(kind), dtype=np.int64)
-    begun = 0
-    for members in _by_kind(kind):
-        for run in np.array_split(members, min(parts, max(1, len(members)))):
-            stretch[run] = begun
-            begun += 1
-    return stretch
+    return np.split(np.argsort(kind, kind="stable"), np.cumsum(np.bincount(kind))[:-1])
 
 
 def folds(targets: np.ndarray, parts: int, groups: np.ndarray | None = None) -> np.ndarray:
@@ -49,7 +43,7 @@ def folds(targets: np.ndarray, parts: int, groups: np.ndarray | None = None) -> 
     if groups is None or not _parted(targets, groups):
         part = np.arange(len(targets)) % parts
         if targets.ndim == 1:
-            for members in _by_kind(targets):
+            for members in by_kind(targets):
                 part[members] = np.arange(len(members)) % parts
         return part
     unit = np.unique(groups, return_inverse=True)[1]
@@ -69,11 +63,6 @@ def counted(targets: np.ndarray, unit: np.ndarray) -> list[Counter[int]]:
     for i, name in zip(unit[image].tolist(), label.tolist(), strict=True):
         counts[i][name] += 1
     return counts
-
-
-def _by_kind(kind: np.ndarray) -> list[np.ndarray]:
-    """The numbers of the images of each kind, of numbers (N,), in order."""
-    return np.split(np.argsort(kind, kind="stable"), np.cumsum(np.bincount(kind))[:-1])
 
 
 def _parted(targets: np.ndarray, groups: np.ndarray) -> bool:

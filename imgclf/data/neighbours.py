@@ -14,8 +14,8 @@ from imgclf.data import folds
 from imgclf.data.samples import Sample
 
 SURE = 3.0  # standard errors between the two counts of mistakes, or it may be chance
-# Times the mistakes: photographs of many things were at 1.0, series of drawings at 1.3, bursts at 3 and far above.
-MORE = 1.5
+# Times the mistakes: photographs of many things were at 1.0, series of drawings at 1.4, bursts at 3 and far above.
+MORE = 2.0
 MOST = 5_000  # images looked at: the work grows with their square
 
 
@@ -39,10 +39,9 @@ def find(features: np.ndarray, targets: np.ndarray) -> Neighbours:
     if len(targets) > MOST:  # of each class its first images, for neighbours to stay neighbours
         chosen = np.flatnonzero(_place(targets) < MOST / len(targets))[:MOST]
         features, targets = features[chosen], targets[chosen]
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    x = features / np.maximum(lengths, np.finfo(np.float32).tiny)
+    x = _unit(features)
     dealt = _wrong(x, targets, folds.folds(targets, folds.PARTS))
-    together = _wrong(x, targets, folds.folds(targets, folds.PARTS, folds.stretches(targets, folds.PARTS)))
+    together = _wrong(x, targets, folds.folds(targets, folds.PARTS, stretches(features, targets)))
     more, fewer = int((together & ~dealt).sum()), int((dealt & ~together).sum())
     clear = more - fewer > SURE * math.sqrt(more + fewer) and together.sum() >= MORE * dealt.sum()
     return Neighbours(len(targets), float(dealt.mean()), float(together.mean()), bool(clear))
@@ -55,15 +54,44 @@ def belonging(features: np.ndarray, targets: np.ndarray, items: Sequence[Sample]
     """
     groups = folds.named(items)
     if groups is None and find(features, targets).same_things:
-        return folds.stretches(targets, folds.PARTS)
+        return stretches(features, targets)
     return groups
+
+
+def stretches(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """A number (N,) for the neighbours of each image: its class, or set of labels, is cut into ``PARTS`` stretches.
+
+    Each cut is where two images that follow each other are least alike, as near to an even share as half a stretch, so
+    that it parts no burst if it need not.
+    """
+    x, stretch, begun = _unit(features), np.empty(len(targets), dtype=np.int64), 0
+    for members in folds.by_kind(targets):
+        for run in np.split(members, _cuts((x[members[1:]] * x[members[:-1]]).sum(1))):
+            stretch[run] = begun
+            begun += 1
+    return stretch
+
+
+def _cuts(alike: np.ndarray) -> list[int]:
+    """The places to cut a row of images, of which each is so much ``alike`` the next."""
+    n, cuts = len(alike) + 1, list[int]()
+    for even in np.arange(1, folds.PARTS) * n / folds.PARTS:
+        half = n / folds.PARTS / 2
+        low, high = max(math.ceil(even - half), (cuts[-1] if cuts else 0) + 1), min(math.floor(even + half), n - 1)
+        if low <= high:
+            cuts.append(low + int(alike[low - 1 : high].argmin()))
+    return cuts
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(features / np.maximum(lengths, np.finfo(np.float32).tiny))
 
 
 def _place(targets: np.ndarray) -> np.ndarray:
     """Where in its class, or set of labels, each image is (N,), from 0 to 1."""
-    whole = folds.stretches(targets, 1)
-    place = np.empty(len(whole))
-    for members in np.split(np.argsort(whole, kind="stable"), np.cumsum(np.bincount(whole))[:-1]):
+    place = np.empty(len(targets))
+    for members in folds.by_kind(targets):
         place[members] = np.arange(len(members)) / len(members)
     return place
 

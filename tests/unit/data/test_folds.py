@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgclf.data.folds import folds, named, stretches
+from imgclf.data.folds import folds, named
 from imgclf.data.samples import Sample
 
 PARTS = 5
@@ -15,21 +15,6 @@ def test_every_class_is_spread_over_the_parts(targets):
     for c in set(targets):
         sizes = np.bincount(fold[y == c], minlength=PARTS)
         assert sizes.max() - sizes.min() <= 1
-
-
-def test_neighbours_of_a_class_are_held_out_together():
-    y = np.array([0, 1] * 50)
-    fold = folds(y, PARTS, stretches(y, PARTS))
-    for c in (0, 1):
-        assert (np.diff(fold[y == c]) != 0).sum() == PARTS - 1  # five stretches of ten
-    assert np.bincount(fold).tolist() == [20] * PARTS
-
-
-def test_neighbours_with_the_same_labels_are_held_out_together():
-    y = np.repeat([[0, 0, 0], [1, 0, 1], [0, 1, 0]], 20, axis=0)
-    fold = folds(y, PARTS, stretches(y, PARTS))
-    assert (np.diff(fold) != 0).sum() == 3 * PARTS - 1
-    assert np.bincount(fold).tolist() == [12] * PARTS
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=60), st.booleans())

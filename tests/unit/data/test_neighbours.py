@@ -25,6 +25,7 @@ def test_pictures_of_the_same_things_in_a_row():
     assert found.error_with < 0.02 and found.error_without > 0.15
     part = folds(y, PARTS, neighbours.belonging(x, y, ()))
     assert all((np.diff(part[y == c]) != 0).sum() == PARTS - 1 for c in (0, 1))
+    assert all(len(set(part[i : i + 6].tolist())) == 1 for i in range(0, 240, 6))  # no thing is parted
 
 
 def test_every_picture_has_a_thing_of_its_own():
@@ -61,6 +62,19 @@ def test_of_very_many_images_the_first_of_each_class_are_looked_at(monkeypatch):
     assert found.n == 120 and found.same_things
     every_other = np.eye(240, dtype=int)  # a set of labels of its own for each
     assert neighbours.find(np.nan_to_num(x), every_other).n == 120
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(0, 99), st.booleans())
+def test_every_class_is_cut_into_stretches_as_even_as_half_of_one(classes, seed, several):
+    y = np.array(classes)
+    x = np.random.default_rng(seed).normal(size=(len(y), 3))
+    stretch = neighbours.stretches(x, np.eye(4, dtype=int)[y] if several else y)
+    for c in set(classes):
+        own = stretch[y == c]
+        sizes = np.unique(own, return_counts=True)[1]
+        assert (np.diff(own) >= 0).all() and not set(own.tolist()) & set(stretch[y != c].tolist())
+        assert len(sizes) == min(PARTS, len(own)) or len(own) < 2 * PARTS
+        assert sizes.max() <= 2 * len(own) / PARTS + 1
 
 
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=12))
