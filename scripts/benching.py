@@ -272,11 +272,15 @@ class Peak:
 def _family(pid: int) -> list[int]:
     """A process and all below it."""
     found = [pid]
-    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return found  # gone since
+    for thread in threads:
         try:
-            children = thread.read_text().split()
+            children = (thread / "children").read_text().split()
         except OSError:
-            continue  # gone since
+            continue
         found += [one for child in children for one in _family(int(child))]
     return found
 

@@ -4,9 +4,11 @@ import importlib
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
 from argparse import Namespace
 from operator import methodcaller
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -75,6 +77,21 @@ def test_a_process_gives_its_last_line_and_what_it_took():
 def test_a_process_that_fails_says_why():
     with pytest.raises(RuntimeError, match=r"ended with 1:\s+out of luck"):
         benching.run([sys.executable, "-c", "raise SystemExit('out of luck')"])
+
+
+def test_a_process_that_has_ended_meanwhile_has_no_children():
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert benching._family(child.pid) == [child.pid] and benching._share(child.pid) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
+def test_children_of_children_are_found():
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        assert len(benching._family(child.pid)) == 2
+        child.communicate(b"\n")
 
 
 def test_what_is_written_says_where_and_when(tmp_path):
