@@ -20,7 +20,7 @@ from imgclf.data.loaders import Loaders, unaugmented
 from imgclf.data.placed import PlacedLoader
 from imgclf.networks import folding
 from imgclf.schema import Config
-from imgclf.training import features, network, probe, speed
+from imgclf.training import familiarity, features, network, probe, speed
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.precision import autocast
@@ -101,6 +101,13 @@ class Look:
         if self.before is None:
             return None
         return probe.held_out_loss(self.before, self.targets, self.n_classes, self.groups)
+
+    @property
+    def familiarity(self) -> tuple[bool, list[str]] | None:
+        """Whether the body's last layers suit the images, and what to tell; None where that is not known."""
+        if self.loss is None or self.loss_before is None:
+            return None
+        return familiarity.told(self.loss, self.loss_before)
 
 
 def look(

@@ -9,7 +9,7 @@ from imgclf.data import loaders, presize
 from imgclf.data.loaders import Loaders
 from imgclf.data.suited import Suited
 from imgclf.schema import Config
-from imgclf.training import familiarity, faults, framing, looking, mirroring, plan
+from imgclf.training import faults, framing, looking, mirroring, plan
 from imgclf.training.archs import Arch
 from imgclf.training.devices import Hardware
 from imgclf.training.weights import Weights
@@ -62,15 +62,17 @@ def choose(
         looks = looking.held_together({s: looking.look(body, way, hardware, step) for s, way in ways.items()})
         if frames and (tried := looking.losses(looks)):
             share, notes = framing.told(tried)
+            if (judged := looks[share].familiarity) and not judged[0]:
+                share, notes = framing.told(tried, framing.MORE_CLEARLY)
             suited = replace(suited, crop_pct=share)
         seen = looks[share]
         if mirrors:
             mirrored = looking.look(body, ways[share], hardware, step, mirrored=True)
-            if judged := mirroring.losses(seen, mirrored):
-                flip, told = mirroring.told(*judged)
+            if answered := mirroring.losses(seen, mirrored):
+                flip, told = mirroring.told(*answered)
                 suited, notes = replace(suited, flip=flip), [*notes, *told]
-        if asks and (last := seen.loss) is not None and (before := seen.loss_before) is not None:
-            familiar, told = familiarity.told(last, before)
+        if asks and (judged := seen.familiarity):
+            familiar, told = judged
             suited, notes = replace(suited, familiar=familiar), [*notes, *told]
             if steps and not familiar and presize.given_p_affine(cfg) is None:
                 notes.append("augmentation: images are not turned, zoomed or warped (augment.p_affine: auto)")

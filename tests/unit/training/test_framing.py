@@ -74,6 +74,20 @@ def test_the_choice_is_that_of_the_probe(folder, monkeypatch):
     assert f"{losses[0]:.3f}" in told(s)[0] and f"{losses[1]:.3f}" in told(s)[0]
 
 
+@pytest.mark.parametrize(
+    ("whole", "centre", "before", "share"),
+    [(0.2, 0.196, 0.3, 0.75), (0.2, 0.196, 0.1, 1.0), (0.2, 0.189, 0.1, 0.75), (0.2, 0.199, 0.3, 1.0)],
+)
+def test_images_the_body_does_not_know_keep_their_edges_unless_that_is_much_worse(
+    folder, monkeypatch, whole, centre, before, share
+):
+    given = iter([whole, centre, before, before])
+    monkeypatch.setattr(probe, "held_out_loss", lambda *a: next(given))
+    s = start(folder)
+    assert s.loaders.preprocess.crop_pct == share
+    assert s.familiar is (before > whole)
+
+
 @pytest.mark.parametrize(("better", "share"), [(0, 1.0), (1, 0.75)])
 def test_all_images_are_judged_as_chosen(folder, monkeypatch, better, share):
     given = iter([0.2, 0.1, 0.3] if better else [0.1, 0.2, 0.3])
