@@ -12,7 +12,9 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any
 
 from fastai.data.load import _FakeLoader
@@ -64,12 +66,22 @@ def settle() -> None:
     """To be called in a new worker, once: hear no request to end, and end with the process that started it."""
     for number in DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
+    sys.excepthook = _unless_hung_up
     end_with_parent = getattr(torch_multiprocessing, "_prctl_pr_set_pdeathsig", None)
     if end_with_parent is not None and hasattr(signal, "SIGKILL"):
         end_with_parent(signal.SIGKILL)
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         os._exit(1)  # it died before the lines above
+
+
+def _unless_hung_up(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Show an error of a thread, but not that the training process has ended its pass while a tensor was handed over.
+
+    Python's thread for that (``multiprocessing.resource_sharer``) shows whatever happens to it.
+    """
+    if not isinstance(error, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 @contextlib.contextmanager

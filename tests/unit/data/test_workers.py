@@ -131,3 +131,22 @@ def test_a_signal_raised_in_the_middle_of_a_start_leaves_nobody_who_cannot_be_en
     process._popen.terminate()
     process.join(20)
     assert process.exitcode == -signal.SIGKILL
+
+
+def test_a_pass_that_ends_while_a_tensor_is_handed_over_is_no_error_to_show():
+    """Somebody asks Python's thread for it and hangs up; any other error of a thread is shown."""
+    code = """if True:
+        import socket, sys, time
+        from multiprocessing import resource_sharer
+        from imgclf.data import workers
+        workers.settle()
+        address, _ = resource_sharer.DupFd(1)._id
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(address)
+        time.sleep(0.5)
+        sys.excepthook(ValueError, ValueError("of another kind"), None)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    shown = done.stderr.splitlines()
+    assert "ValueError: of another kind" in shown
+    assert "resource_sharer" not in done.stderr and "Broken" not in done.stderr and "EOF" not in done.stderr
