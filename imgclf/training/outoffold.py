@@ -3,7 +3,9 @@
 A linear head fitted in closed form to a few hundred images knows them nearly by heart. What its loss then tells the
 body is small, and about how to fit these images more, not about what goes wrong with new ones. The heads of the probe's
 cross-validation make, on the images each was fitted without, the mistakes that the whole head makes on new images.
-So the body learns from those, and is judged and kept with the whole head, which stays as it is (docs/recipe.md).
+So the body learns from those, and is judged and kept with the whole head, which stays as it is (docs/recipe.md). All
+are of the probe's rule: a logistic regression made from it is the better head for the body as it stands, but a body
+that changes ends no lower with it, on digits and emoji higher.
 """
 
 from typing import Any
@@ -17,6 +19,8 @@ from imgclf.schema import Config
 from imgclf.training.features import MOST_KEPT, is_compiled
 from imgclf.training.probe import FoldHeads
 
+WHOLE = ("whole_weight", "whole_bias")  # in a checkpoint
+
 
 class OutOfFold(Callback):
     """While training, the last layer answers with the heads that were fitted without the images; it does not train.
@@ -28,12 +32,21 @@ class OutOfFold(Callback):
 
     def __init__(self) -> None:
         self.heads: FoldHeads | None = None
+        self.whole: tuple[Tensor, Tensor] | None = None
+
+    def take(self, heads: FoldHeads, weight: Tensor, bias: Tensor) -> None:
+        """The heads of the cross-validation, and weight (C, F) and bias (C,) of that which the body is judged with."""
+        self.heads, self.whole = heads, (weight, bias)
 
     def before_fit(self) -> None:
         if self.heads is None:
             return
         last, (weight, bias, fold) = self.last, (self.heads.weight, self.heads.bias, self.heads.fold)
         self.heads = FoldHeads(weight.to(last.weight.device), bias.to(last.weight.device), fold.cpu())
+        if self.whole is not None:  # None: a run of an earlier version goes on, whose layer is the rule's already
+            with torch.no_grad():
+                last.weight.copy_(self.whole[0])
+                last.bias.copy_(self.whole[1])
         last.requires_grad_(False)
 
     def before_train(self) -> None:
@@ -71,11 +84,16 @@ class OutOfFold(Callback):
 
     def state(self) -> dict[str, Tensor]:
         """For a checkpoint; empty before the probe."""
-        return {} if self.heads is None else dict(vars(self.heads))
+        if self.heads is None:
+            return {}
+        whole = {} if self.whole is None else dict(zip(WHOLE, self.whole, strict=True))
+        return {**vars(self.heads), **whole}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take up ``state``."""
-        self.heads = FoldHeads(**state) if state else None
+        heads = {key: value for key, value in state.items() if key not in WHOLE}
+        self.heads = FoldHeads(**heads) if heads else None
+        self.whole = (state[WHOLE[0]], state[WHOLE[1]]) if WHOLE[0] in state else None
 
 
 def soon_on(values: Tensor, device: torch.device) -> Tensor:

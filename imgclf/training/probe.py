@@ -16,6 +16,7 @@ from torch import Tensor
 
 from imgclf.data.folds import PARTS as FOLDS
 from imgclf.data.folds import folds
+from imgclf.training.covariance import Scatter, reduce, scatter, solve
 
 SHRINKAGES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 
@@ -43,6 +44,7 @@ class LinearHead:
         shrinkage: Chosen by cross-validation: the share of a multiple of the identity in the covariance.
         error_rate: Of the cross-validation over the training images; ``loss`` its cross-entropy.
         others: What the cross-validation judged, at the shrinkage and scale chosen.
+        pull: How much a logistic regression was held to this rule (``logistic.refine``); None: it is the rule itself.
     """
 
     weight: Tensor
@@ -51,15 +53,7 @@ class LinearHead:
     error_rate: float
     loss: float
     others: FoldHeads
-
-
-@dataclass(frozen=True)
-class _Scatter:
-    """What discriminant analysis needs of features: class means (C, D), counts (C,), covariance within (D, D)."""
-
-    means: Tensor
-    counts: Tensor
-    within: Tensor
+    pull: float | None = None
 
 
 def fit(features: Tensor, targets: Tensor, n_classes: int, groups: np.ndarray | None = None) -> LinearHead | None:
@@ -80,15 +74,15 @@ def fit(features: Tensor, targets: Tensor, n_classes: int, groups: np.ndarray | 
     if counts.max() < 2:
         return None
     centre = features.double().mean(0)
-    reduced, basis = _reduce(features.double() - centre)
+    reduced, basis = reduce(features.double() - centre)
     fold = _folds(targets, groups)
     held_out, within = _cross_validated(reduced, targets, counts, features.shape[1], fold)
     wrong = held_out.logits.argmax(1) != targets
 
     def head(chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Weight (C, F) and bias (C,) from some of the images."""
-        scatter = _scatter(reduced[chosen], targets[chosen], n_classes, within)
-        weight, bias = _discriminant(scatter, held_out.shrinkage, features.shape[1])
+        found = scatter(reduced[chosen], targets[chosen], n_classes, within)
+        weight, bias = _discriminant(found, held_out.shrinkage, features.shape[1])
         weight, bias = held_out.scale * (weight @ basis.T), held_out.scale * bias
         return weight.float(), (bias - weight @ centre + _log_prior(counts)).float()
 
@@ -128,12 +122,12 @@ def _cross_validated(
     left = counts - torch.stack([torch.bincount(targets[fold == k], minlength=len(counts)) for k in range(FOLDS)])
     within = bool(left.amax(1).min() > 1)  # else there are classes of one image alone, without any spread
     judged = left[fold, targets] > 0  # while all of its class is held out, an image has none
-    parts = [(fold == k, _scatter(x[fold != k], targets[fold != k], len(counts), within)) for k in range(FOLDS)]
+    parts = [(fold == k, scatter(x[fold != k], targets[fold != k], len(counts), within)) for k in range(FOLDS)]
     best: _HeldOut | None = None
     for shrinkage in SHRINKAGES:
         scores = torch.zeros(len(targets), len(counts), dtype=torch.float64)
-        for held_out, scatter in parts:
-            weight, bias = _discriminant(scatter, shrinkage, n_features)
+        for held_out, rest in parts:
+            weight, bias = _discriminant(rest, shrinkage, n_features)
             scores[held_out] = x[held_out] @ weight.T + bias
         loss, scale = _scale(scores[judged], targets[judged], counts)
         if best is None or loss < best.loss:
@@ -165,7 +159,7 @@ def out_of_fold(features: Tensor, targets: Tensor, n_classes: int, groups: np.nd
 def _held_out(
     features: Tensor, targets: Tensor, n_classes: int, groups: np.ndarray | None
 ) -> "_HeldOut | _LabelsHeldOut | None":
-    x, fold = _reduce(features.double() - features.double().mean(0))[0], _folds(targets, groups)
+    x, fold = reduce(features.double() - features.double().mean(0))[0], _folds(targets, groups)
     if targets.dim() == 2:
         return _labels_held_out(x, targets.double(), features.shape[1], fold)
     counts = torch.bincount(targets, minlength=n_classes)
@@ -177,36 +171,11 @@ def _folds(targets: Tensor, groups: np.ndarray | None) -> Tensor:
     return torch.from_numpy(folds(targets.numpy(), FOLDS, groups))
 
 
-def _reduce(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The features in the at most N dimensions they span, and the (F, D) basis; means lie in it, so nothing is lost."""
-    n, d = x.shape
-    if d <= n:
-        return x, torch.eye(d, dtype=x.dtype)
-    basis = torch.linalg.qr(x.T).Q
-    return x @ basis, basis
-
-
-def _scatter(x: Tensor, targets: Tensor, n_classes: int, within: bool) -> _Scatter:
-    counts = torch.bincount(targets, minlength=n_classes)
-    sums = torch.zeros(n_classes, x.shape[1], dtype=x.dtype).index_add_(0, targets, x)
-    means = sums / counts.clamp(min=1)[:, None]
-    rest = x - means[targets] if within else x
-    freedom = len(x) - (int((counts > 0).sum()) if within else 1)
-    return _Scatter(means, counts, rest.T @ rest / max(1, freedom))
-
-
-def _discriminant(s: _Scatter, shrinkage: float, n_features: int) -> tuple[Tensor, Tensor]:
+def _discriminant(s: Scatter, shrinkage: float, n_features: int) -> tuple[Tensor, Tensor]:
     """Weight (C, D) and bias (C,) before scale and prior; minus infinity for a class without images."""
-    weight = _solve(s.within, s.means.T, shrinkage, n_features).T
+    weight = solve(s.within, s.means.T, shrinkage, n_features).T
     bias = -0.5 * (s.means * weight).sum(1)
     return weight, bias.masked_fill(s.counts == 0, -torch.inf)
-
-
-def _solve(covariance: Tensor, right: Tensor, shrinkage: float, n_features: int) -> Tensor:
-    """``right`` (D, C) by the inverse of the shrunk covariance; ``n_features``: D before it was reduced."""
-    shrunk = (1 - shrinkage) * covariance
-    shrunk.diagonal().add_(shrinkage * covariance.trace() / n_features + torch.finfo(torch.float32).tiny)
-    return torch.cholesky_solve(right, torch.linalg.cholesky(shrunk))
 
 
 def _log_prior(counts: Tensor) -> Tensor:
@@ -234,7 +203,7 @@ def fit_labels(features: Tensor, targets: Tensor, groups: np.ndarray | None = No
     """
     y, n_features = targets.double(), features.shape[1]
     centre = features.double().mean(0)
-    reduced, basis = _reduce(features.double() - centre)
+    reduced, basis = reduce(features.double() - centre)
     fold = _folds(targets, groups)
     held_out = _labels_held_out(reduced, y, n_features, fold)
     wrong = (held_out.logits > 0) != y.bool()
@@ -280,7 +249,7 @@ def _labels_held_out(x: Tensor, y: Tensor, n_features: int, fold: Tensor) -> _La
 def _least_squares(x: Tensor, y: Tensor, shrinkage: float, n_features: int) -> tuple[Tensor, Tensor]:
     mean, share = x.mean(0), y.mean(0)
     covariance = (x - mean).T @ (x - mean) / len(x)
-    weight = _solve(covariance, (x - mean).T @ (y - share) / len(x), shrinkage, n_features).T
+    weight = solve(covariance, (x - mean).T @ (y - share) / len(x), shrinkage, n_features).T
     return weight, share - weight @ mean
 
 

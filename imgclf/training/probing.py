@@ -14,13 +14,13 @@ from imgclf.data import folds, neighbours
 from imgclf.data.balance import Balance
 from imgclf.data.loaders import unaugmented
 from imgclf.errors import RunError, first_line
-from imgclf.training import faults, features, probe
+from imgclf.training import faults, features, logistic, probe
 from imgclf.training.devices import Hardware
 from imgclf.training.precision import autocast
 
 
 class FitHead(Callback):
-    """Set the head by ``probe.fit``, train on no batch, and go on to validation.
+    """Set the head by ``probe.fit`` and ``logistic.refine``, train on no batch, and go on to validation.
 
     Attributes:
         seen: Told batches done and batches in all.
@@ -48,19 +48,21 @@ class FitHead(Callback):
         x, chosen = both[:, -last.in_features :], features.some(len(both))
         self.kept = both[chosen, : -last.in_features].numpy(), chosen
         groups = neighbours.belonging(x.numpy(), y.numpy(), loader.items)
-        head = _fit(x, y, last.out_features, groups)
+        rule, head = _fit(x, y, last.out_features, groups)
         moved = self._weights().log()
         with torch.no_grad():
             last.weight.copy_(head.weight)
             last.bias.copy_(head.bias + moved)
         if hasattr(self.learn, "out_of_fold"):
-            self.learn.out_of_fold.heads = replace(head.others, bias=head.others.bias + moved)
+            others = replace(rule.others, bias=rule.others.bias + moved)
+            self.learn.out_of_fold.take(others, rule.weight, rule.bias + moved)
         named = folds.named(loader.items)
         kind = f" in {len(np.unique(named)):,} groups" if named is not None else ""
         if named is None and groups is not None:
             kind = ", neighbours by name held out together, for they show the same things"
+        held = "" if head.pull is None else f", then logistic regression held to it by {head.pull:g}"
         self.found(
-            f"probe: {len(x):,} images{kind}, {x.shape[1]} features, shrinkage {head.shrinkage:g}; "
+            f"probe: {len(x):,} images{kind}, {x.shape[1]} features, shrinkage {head.shrinkage:g}{held}; "
             f"cross-validated error {head.error_rate:.3f}, loss {head.loss:.3f}"
         )
         smooth = self.learn.recorder.smooth_loss  # what the history shows as the loss in training
@@ -90,14 +92,19 @@ class FitHead(Callback):
         return found
 
 
-def _fit(x: Tensor, y: Tensor, n_classes: int, groups: np.ndarray | None) -> probe.LinearHead:
-    """The head for features (N, F) and targets, (N,) or (N, C), of images in groups (N,).
+def _fit(x: Tensor, y: Tensor, n_classes: int, groups: np.ndarray | None) -> tuple[probe.LinearHead, probe.LinearHead]:
+    """The probe's rule for features (N, F) and targets, (N,) or (N, C), of images in groups (N,); and the best head.
 
     Raises:
         RunError: if memory is too short: a number for each image and class is needed, several times over.
     """
     try:
-        head = probe.fit_labels(x, y, groups) if y.dim() == 2 else probe.fit(x, y, n_classes, groups)
+        if y.dim() == 2:
+            rule = probe.fit_labels(x, y, groups)
+            return rule, rule
+        found = probe.fit(x, y, n_classes, groups)
+        assert found is not None, "the plan has no probe where no class has two images"
+        return found, logistic.refine(found, x, y)
     except (RuntimeError, MemoryError) as e:
         if not faults.is_out_of_memory(e):
             raise
@@ -105,8 +112,6 @@ def _fit(x: Tensor, y: Tensor, n_classes: int, groups: np.ndarray | None) -> pro
             f"memory is too short to compute a head of {n_classes:,} classes from {len(x):,} images: {first_line(e)}",
             "let it be trained in steps instead: --freeze-epochs 1",
         ) from e
-    assert head is not None, "the plan has no probe where no class has two images"
-    return head
 
 
 def possible(model: Any, counts: dict[str, int]) -> bool:

@@ -18,6 +18,8 @@ def test_clothes_are_the_first_and_the_last_of_each_kind(tmp_path):
     assert len(made) == 10 * (400 + 100)
     assert (made["train/dress/0399.png"] == (399 + 3) % 256).all()
     assert (made["val/t-shirt/0000.png"] == 500 % 256).all()
+    more = [name for name, _ in make_sets.fashion(tmp_path, 450)]
+    assert len(more) == 10 * (450 + 100) and set(made) < set(more)
 
 
 def test_drawings_are_on_white_and_those_of_small_categories_and_copies_left_out(tmp_path):
@@ -50,6 +52,16 @@ def test_pictures_of_a_figure_are_in_one_part_and_small_peoples_left_out(tmp_pat
     assert {part: len(which) for part, which in figures.items()} == {"train": 2, "val": 2}
     assert not figures["train"] & figures["val"]
     assert len(made) == 120
+
+
+def test_tiles_whose_names_begin_alike_are_in_one_part(tmp_path):
+    (tmp_path / "village").mkdir()
+    for name in [f"{who}{i}-night" for who in ("desert", "elven", "human", "orc") for i in range(12)]:
+        Image.new("RGBA", (4, 4), (1, 2, 3, 255)).save(tmp_path / "village" / f"{name}.png")
+    made = [name.split("/") for name in dict(make_sets.terrain(tmp_path))]
+    begun = {part: {name[:3] for where, _, name in made if where == part} for part in ("train", "val")}
+    assert len(made) == 48 and len(begun["train"]) == len(begun["val"]) == 2
+    assert not begun["train"] & begun["val"]
 
 
 def test_a_burst_shows_one_photograph_and_photographs_to_judge_stay(tmp_path):

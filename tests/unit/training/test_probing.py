@@ -7,8 +7,9 @@ from imgclf.config import load_config
 from imgclf.console import Terminal
 from imgclf.data import folds
 from imgclf.errors import RunError
-from imgclf.training import features, looking, probe, probing
+from imgclf.training import features, logistic, looking, probe, probing
 from imgclf.training.fit import run_phase
+from imgclf.training.seeding import SeedEpochs
 from imgclf.workflow import session
 
 SMALL = {
@@ -55,6 +56,31 @@ def test_head_is_fitted_to_the_training_images_unaugmented(folder):
     train_loss, valid_loss = s.learn.recorder.values[-1][:2]
     assert train_loss == pytest.approx(expected.loss, rel=1e-4)
     assert valid_loss > 0
+
+
+def test_logistic_regression_is_told_and_judged_and_the_body_begins_at_the_rule(folder, monkeypatch):
+    """Eight images a class are too few to be sure of it, so that here it takes no more than it is."""
+    monkeypatch.setattr(logistic, "SURE", -1e9)
+    monkeypatch.setattr(logistic, "PULLS", (30.0,))
+    said = []
+    s = start(folder, said)
+    x, y, last = probed(s)
+    rule = probe.fit(x, y, len(s.data.dataset.classes))
+    expected = logistic.refine(rule, x, y)
+    assert expected.pull == 30 and not torch.equal(expected.weight, rule.weight)
+    torch.testing.assert_close(last.weight, expected.weight)
+    torch.testing.assert_close(last.bias, expected.bias)
+    assert f"shrinkage {rule.shrinkage:g}, then logistic regression held to it by 30; " in said[0]
+    assert s.learn.recorder.values[-1][0] == pytest.approx(expected.loss, rel=1e-4)
+    taken = s.learn.out_of_fold.state()
+    s.learn.out_of_fold.restore({})
+    s.learn.out_of_fold.restore(taken)  # as a resumed run does
+    unfrozen = s.plan(4e-4).phases[1]
+    s.learn.freeze_to(unfrozen.freeze_to)
+    run_phase(s.learn, unfrozen, [SeedEpochs(s.cfg, "unfrozen")])
+    torch.testing.assert_close(last.weight, rule.weight)
+    torch.testing.assert_close(last.bias, rule.bias)
+    torch.testing.assert_close(s.learn.out_of_fold.heads.weight, rule.others.weight)
 
 
 def test_images_of_a_group_are_held_out_together(folder):
