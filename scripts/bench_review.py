@@ -81,7 +81,7 @@ def planted(
     noisy = targets.copy()
     noisy[flipped] = (targets[flipped] + rng.integers(1, len(classes), len(flipped))) % len(classes)
     started = time.perf_counter()
-    order = ranked(paths, ["train"] * len(paths), noisy, held_out(features, noisy), classes)
+    order = ranked(paths, ["train"] * len(paths), noisy, held_out(features, noisy, ()), classes)
     seconds = time.perf_counter() - started
     first = {suspect.path for suspect in order[: round(FIRST * len(order))]}
     found = sum(paths[i] in first for i in flipped)

@@ -38,14 +38,15 @@ def read(path: Path) -> list[Recorded]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream))
-        return [
-            Recorded(Sample(r["path"], parse(r["label"]), _side(r, path)), r.get("size") or "", r.get("hash") or "")
-            for r in rows
-        ]
+        return [Recorded(_sample(r, path), r.get("size") or "", r.get("hash") or "") for r in rows]
     except (OSError, KeyError, TypeError, UnicodeDecodeError, csv.Error) as e:
         raise DataError(
             f"cannot read the split {path}: {e!r}", "it should have the columns path, label and split"
         ) from e
+
+
+def _sample(row: Mapping[str, str], path: Path) -> Sample:
+    return Sample(row["path"], parse(row["label"]), _side(row, path), row.get("group") or None)
 
 
 def _side(row: Mapping[str, str], path: Path) -> str:

@@ -162,15 +162,19 @@ def _check(
 def to_csv(dataset: Dataset, content: Mapping[str, tuple[int, str]]) -> str:
     """``split.csv``: path, labels (see ``labels.join``), split, size in bytes and content hash of every image.
 
+    And its group, where any image is in one.
+
     Args:
         content: size and hash by path.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["path", "label", "split", "size", "hash"])
-    for part in (dataset.train, dataset.valid, dataset.test):
-        for s in part:
-            writer.writerow([s.path, join(s.labels), s.split, *content.get(s.path, ("", ""))])
+    samples = (*dataset.train, *dataset.valid, *dataset.test)
+    grouped = any(s.group for s in samples)
+    writer.writerow(["path", "label", "split", "size", "hash", *["group"] * grouped])
+    for s in samples:
+        row = [s.path, join(s.labels), s.split, *content.get(s.path, ("", ""))]
+        writer.writerow([*row, *[s.group or ""] * grouped])
     return stream.getvalue()
 
 

@@ -146,11 +146,11 @@ def _judged(
     rows = [row for row in seen if row is not None]
     if not rows:
         raise DataError(f"none of the {len(samples)} images under {root} can be read")
-    return kept, held_out(np.stack(rows), evaluate.targets(predictor, kept)), "held_out"
+    return kept, held_out(np.stack(rows), evaluate.targets(predictor, kept), kept), "held_out"
 
 
-def held_out(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """The probabilities (N, C) for each image by a probe of the others.
+def held_out(features: np.ndarray, targets: np.ndarray, items: Sequence[Sample]) -> np.ndarray:
+    """The probabilities (N, C) for each image by a probe of the others: of other groups, where ``items`` are in some.
 
     Args:
         features: (N, F), in the order of the images' names. targets: (N,) or (N, C).
@@ -163,7 +163,7 @@ def held_out(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
     from imgclf.training import probe
 
     n_classes = int(targets.max()) + 1 if targets.ndim == 1 else targets.shape[1]
-    groups = neighbours.belonging(features, targets, ())
+    groups = neighbours.belonging(features, targets, items)
     made = probe.out_of_fold(torch.tensor(features), torch.tensor(targets), n_classes, groups)
     if made is None:
         raise DataError("every class has one image only: no label can be judged by other images")

@@ -241,6 +241,17 @@ def test_the_table_holds_size_and_hash():
     assert split.to_csv(made, {"1": (7, "beef")}) == "path,label,split,size,hash\n1,a,train,7,beef\n2,a,valid,,\n"
 
 
+def test_the_table_holds_groups_where_there_are_any(tmp_path):
+    train, valid = (
+        (Sample("1", ("a",), "train", "film, 1"), Sample("2", ("a",), "train")),
+        (Sample("3", ("a",), "valid"),),
+    )
+    table = tmp_path / "split.csv"
+    table.write_text(split.to_csv(split.Dataset(ROOT, ("a",), train, valid), {}), encoding="utf-8")
+    assert table.read_text(encoding="utf-8").splitlines()[0] == "path,label,split,size,hash,group"
+    assert split.read_csv(table) == [*train, *valid]
+
+
 @pytest.mark.parametrize(("word", "meant"), [("valid", "valid"), ("val", "valid"), ("Train", "train")])
 def test_a_table_written_by_hand_may_say_it_otherwise(tmp_path, word, meant):
     (tmp_path / "split.csv").write_text(f"path,label,split\n1,a,{word}\n", encoding="utf-8-sig")
