@@ -7,6 +7,7 @@
     python scripts/make_sets.py clipart FOLDER --source PNG     usr/share/openclipart/png of Debian's openclipart-png
     python scripts/make_sets.py stamps FOLDER --source STAMPS   usr/share/tuxpaint/stamps of its tuxpaint-stamps-default
     python scripts/make_sets.py bursts FOLDER --source PHOTOS   a folder of photographs with train/ and val/ of classes
+    python scripts/make_sets.py kinds FOLDER --source IMAGES    a folder with train/ and val/ of classes, as of digits
     python scripts/make_sets.py sprites FOLDER --source UNITS   data/core/images/units of its wesnoth-1.16-data
     python scripts/make_sets.py terrain FOLDER --source GROUND  data/core/images/terrain of the same
 
@@ -169,6 +170,16 @@ def bursts(source: Path) -> Made:
             yield f"{name}_{i}.png", ImageEnhance.Brightness(seen).enhance(rng.uniform(0.9, 1.1))
 
 
+def kinds(source: Path) -> Made:
+    """Two classes, of every other class of a folder each: odd and even digits. Images are named by what they show."""
+    shown = {name: i for i, name in enumerate(sorted({p.name for p in source.glob("*/*") if p.is_dir()}))}
+    for file in sorted(p for p in source.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")):
+        image = Image.open(file).convert("RGB")
+        image.thumbnail((400, 400))
+        group = ("even", "odd")[shown[file.parent.name] % 2]
+        yield f"{file.parent.parent.name}/{group}/{file.parent.name}-{file.stem}.png", image
+
+
 def part(train: bool | int) -> str:
     return "train" if train else "val"
 
@@ -188,7 +199,7 @@ def first_and_last(label: str, numbers: np.ndarray, each: int = 400) -> Made:
             yield f"{name}/{label}/{i:04d}.png", Image.fromarray(pixels)
 
 
-KINDS = {f.__name__: f for f in (letters, emoji, fashion, digits, clipart, stamps, sprites, terrain, bursts)}
+KINDS = {f.__name__: f for f in (letters, emoji, fashion, digits, clipart, stamps, sprites, terrain, bursts, kinds)}
 
 
 def main() -> None:

@@ -81,3 +81,11 @@ def test_a_burst_shows_one_photograph_and_photographs_to_judge_stay(tmp_path):
     others = [alike(f"{a}_0.png", f"{b}_0.png") for a in shot for b in shot - {a}]
     assert min(same) > max(others)
     assert np.array_equal(made["val/ants/03.png"], Image.open(tmp_path / "val" / "ants" / "03.png"))
+
+
+def test_kinds_are_every_other_class(tmp_path):
+    for name in ("train/0", "train/1", "train/2", "val/2"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "a.png")
+    made = list(dict(make_sets.kinds(tmp_path)))
+    assert made == ["train/even/0-a.png", "train/odd/1-a.png", "train/even/2-a.png", "val/even/2-a.png"]

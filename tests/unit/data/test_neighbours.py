@@ -48,6 +48,26 @@ def test_several_labels_in_a_row():
     assert several.same_things and several.error_without == pytest.approx(one.error_without)
 
 
+def kinds(each: int):
+    """Two classes of five kinds each, one after the other by name; nothing that they share tells the classes apart."""
+    rng = np.random.default_rng(0)
+    kind = np.arange(10).repeat(each)
+    return 4 * rng.normal(size=(10, 8))[kind] + rng.normal(size=(10 * each, 8)), kind // 5
+
+
+def test_classes_of_several_kinds_are_dealt_out_since_a_kind_that_is_held_out_cannot_be_known():
+    found = neighbours.find(*kinds(each=24))
+    assert found.error_with < 0.05 and found.error_without > 0.4
+    assert not found.same_things and neighbours.belonging(*kinds(each=24), ()) is None
+
+
+def test_copies_are_held_out_together_even_where_little_is_left_to_go_by():
+    """Bursts of things that are hard to tell by other things."""
+    x, y = pictures(things=60, each=5, apart=1.3)
+    found = neighbours.find(x, y)
+    assert neighbours.LEARNED * 0.5 < found.error_without < 0.45 and found.same_things
+
+
 def test_groups_that_are_named_come_first():
     x, y = pictures(things=40, each=6)
     items = [Sample(str(i), ("a",), group=str(i % 7)) for i in range(240)]
