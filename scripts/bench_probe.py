@@ -1,12 +1,14 @@
 """The probe beside other ways to a head on frozen features: validation error with few and with all images of a class.
 
     python scripts/bench_probe.py DATA WEIGHTS [--arch resnet18] [--size 224] [--counts 3 5 10 all] [--seeds 3]
-        [--json FILE]
+        [--uneven] [--json FILE]
 
 DATA is anything `imgclf train -d` takes with one label an image. The features are made once; the rows differ only in
 the head: imgclf's probe; its rule before any logistic regression, with each image's features normalised and without;
 scikit-learn's logistic regression with its penalty chosen by cross-validation; and the nearest neighbours. For a number
-of images a class, that many are drawn from the training images, with each seed anew.
+of images a class, that many are drawn from the training images, with each seed anew. With --uneven classes are drawn
+of as many images as the smallest has, down to a twentieth of that (two at least); the images judged count as often as
+their class is in training, and the mean recall of the classes is told as well.
 """
 
 import argparse
@@ -88,6 +90,7 @@ def main() -> None:
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--counts", nargs="+", default=["3", "5", "10", "all"])
+    parser.add_argument("--uneven", action="store_true")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -96,6 +99,9 @@ def main() -> None:
     (x, y), (judged, truth), n_classes = frozen_features(options)
     print(f"features of {len(x)} + {len(judged)} images: {time.perf_counter() - started:.0f} s", file=sys.stderr)
     rows = []
+    if options.uneven:
+        uneven(options.seeds, x, y, judged, truth)
+        return
     for count in (None if count == "all" else int(count) for count in options.counts):
         for name, answers in WAYS.items():
             errors, seconds = [], []
@@ -114,6 +120,23 @@ def main() -> None:
         options.json.write_text(
             json.dumps({"data": options.data, "arch": options.arch, "size": options.size, "rows": rows})
         )
+
+
+def uneven(seeds: int, x: Tensor, y: Tensor, judged: Tensor, truth: Tensor) -> None:
+    """Print error, of images as frequent as in training, and mean recall of each head for classes of uneven sizes."""
+    n_classes, top = int(y.max()) + 1, int(torch.bincount(y).min())
+    for name, answers in WAYS.items():
+        rows = []
+        for seed in range(seeds):
+            generator = torch.Generator().manual_seed(seed)
+            order, rank = torch.randperm(len(y), generator=generator), torch.randperm(n_classes, generator=generator)
+            sizes = (top * 0.05 ** (rank / (n_classes - 1))).round().int().clamp(min=2)
+            some = torch.cat([order[y[order] == c][:n] for c, n in enumerate(sizes.tolist())])
+            right = torch.from_numpy(answers(x[some], y[some], judged, n_classes)) == truth
+            recall = torch.tensor([right[truth == c].double().mean() for c in range(n_classes)])
+            rows.append((1 - (recall * sizes).sum().item() / sizes.sum().item(), recall.mean().item()))
+        told = ["  ".join(f"{row[i]:.3f}" for row in rows) for i in range(2)]
+        print(f"uneven {name:22} error {told[0]}   recall {told[1]}", flush=True)
 
 
 def frozen_features(options: argparse.Namespace) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], int]:

@@ -8,11 +8,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Scatter:
-    """What discriminant analysis needs of features: class means (C, D), counts (C,), covariance within (D, D)."""
+    """What discriminant analysis needs of features: class means (C, D), counts (C,), covariance within (D, D).
+
+    Attributes:
+        pooled: ``within`` is the covariance around the means of the classes, not around that of all.
+    """
 
     means: Tensor
     counts: Tensor
     within: Tensor
+    pooled: bool
 
 
 def reduce(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,12 +36,13 @@ def scatter(x: Tensor, targets: Tensor, n_classes: int, within: bool) -> Scatter
     means = sums / counts.clamp(min=1)[:, None]
     rest = x - means[targets] if within else x
     freedom = len(x) - (int((counts > 0).sum()) if within else 1)
-    return Scatter(means, counts, rest.T @ rest / max(1, freedom))
+    return Scatter(means, counts, rest.T @ rest / max(1, freedom), within)
 
 
-def solve(covariance: Tensor, right: Tensor, shrinkage: float, n_features: int) -> Tensor:
-    """``right`` (D, C) by the inverse of the shrunk covariance."""
-    return torch.cholesky_solve(right, torch.linalg.cholesky(shrunk(covariance, shrinkage, n_features)))
+def root(covariance: Tensor, shrinkage: float, n_features: int) -> Tensor:
+    """The lower Cholesky factor (D, D) of the shrunk covariance."""
+    factor: Tensor = torch.linalg.cholesky(shrunk(covariance, shrinkage, n_features))
+    return factor
 
 
 def shrunk(covariance: Tensor, shrinkage: float, n_features: int) -> Tensor:

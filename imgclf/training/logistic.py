@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from imgclf.data.folds import PARTS as FOLDS
-from imgclf.training.covariance import reduce, scatter, shrunk
+from imgclf.training.covariance import reduce, root, scatter
 from imgclf.training.probe import LinearHead
 
 PULLS = (1.0, 0.3, 0.1, 0.03, 0.01)  # how much a weight on whitened features is held to the rule's
@@ -83,12 +83,12 @@ def _path(
     centre = x.double().mean(0)
     reduced, basis = reduce(x.double() - centre)
     covariance = scatter(reduced, y, len(bias), bool(torch.bincount(y).max() > 1)).within
-    root = torch.linalg.cholesky(shrunk(covariance, shrinkage, x.shape[1]))
-    z = torch.linalg.solve_triangular(root, reduced.T, upper=False).T.float()
+    factor = root(covariance, shrinkage, x.shape[1])
+    z = torch.linalg.solve_triangular(factor, reduced.T, upper=False).T.float()
     found, change = [], (z.new_zeros(len(bias), z.shape[1]), z.new_zeros(len(bias)))
     for pull in pulls:
         change = _fitted(z, given, y, pull, *change)
-        added = torch.linalg.solve_triangular(root.T, change[0].double().T, upper=True).T @ basis.T
+        added = torch.linalg.solve_triangular(factor.T, change[0].double().T, upper=True).T @ basis.T
         found.append((added.float(), (change[1] - added @ centre).float()))
     return found
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from imgclf.data.folds import PARTS as FOLDS
 from imgclf.data.folds import folds
-from imgclf.training.covariance import Scatter, reduce, scatter, solve
+from imgclf.training.covariance import Scatter, reduce, root, scatter
 
 SHRINKAGES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 
@@ -172,10 +172,19 @@ def _folds(targets: Tensor, groups: np.ndarray | None) -> Tensor:
 
 
 def _discriminant(s: Scatter, shrinkage: float, n_features: int) -> tuple[Tensor, Tensor]:
-    """Weight (C, D) and bias (C,) before scale and prior; minus infinity for a class without images."""
-    weight = solve(s.within, s.means.T, shrinkage, n_features).T
-    bias = -0.5 * (s.means * weight).sum(1)
-    return weight, bias.masked_fill(s.counts == 0, -torch.inf)
+    """Weight (C, D) and bias (C,) before scale and prior; minus infinity for a class without images.
+
+    The mean of n images is not that of the class: the square of its length is too large by the n-th part of how many
+    dimensions count, and the class that has fewer images would be answered less often than it is there (Moran and
+    Murphy 1979, *A Closer Look at Two Alternative Methods of Statistical Discrimination*). So that part is taken off.
+    """
+    factor = root(s.within, shrinkage, n_features)
+    weight = torch.cholesky_solve(s.means.T, factor).T
+    length = (s.means * weight).sum(1)
+    if s.pooled:
+        dimensions = (torch.cholesky_inverse(factor) * s.within).sum()  # the trace of their product
+        length = length - dimensions / s.counts.clamp(min=1)
+    return weight, (-0.5 * length).masked_fill(s.counts == 0, -torch.inf)
 
 
 def _log_prior(counts: Tensor) -> Tensor:
@@ -249,7 +258,8 @@ def _labels_held_out(x: Tensor, y: Tensor, n_features: int, fold: Tensor) -> _La
 def _least_squares(x: Tensor, y: Tensor, shrinkage: float, n_features: int) -> tuple[Tensor, Tensor]:
     mean, share = x.mean(0), y.mean(0)
     covariance = (x - mean).T @ (x - mean) / len(x)
-    weight = solve(covariance, (x - mean).T @ (y - share) / len(x), shrinkage, n_features).T
+    factor = root(covariance, shrinkage, n_features)
+    weight = torch.cholesky_solve((x - mean).T @ (y - share) / len(x), factor).T
     return weight, share - weight @ mean
 
 

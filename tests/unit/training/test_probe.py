@@ -33,6 +33,22 @@ def test_direction_is_that_of_scikit_learn(n_features, monkeypatch):
     assert (theirs.predict(x.numpy()) == (x @ head.weight.T + head.bias).argmax(1).numpy()).mean() > 0.95
 
 
+def test_a_class_of_few_images_is_answered_as_often_as_it_is_there():
+    """Its mean is that of few images, and so too long; without a correction it would be answered 492 times."""
+    generator = torch.Generator().manual_seed(3)
+    middles = torch.randn(4, 100, generator=generator) * 0.5
+
+    def drawn(counts):
+        y = torch.arange(4).repeat_interleave(torch.tensor(counts))
+        return middles[y] + torch.randn(len(y), 100, generator=generator), y
+
+    (x, y), (new, theirs) = drawn([60, 60, 60, 6]), drawn([6000, 6000, 6000, 600])
+    head = probe.fit(x, y, 4)
+    found = (new @ head.weight.T + head.bias).argmax(1)
+    assert abs(int((found == 3).sum()) - 600) < 40
+    assert (found[theirs == 3] == 3).double().mean() > 0.85
+
+
 def test_classes_far_apart_are_found_and_sure():
     x, y = blobs(apart=30.0)
     head = probe.fit(x, y, 3)
