@@ -156,7 +156,7 @@ def test_fix_leaves_the_copies_out_of_training_where_the_data_gives_the_split(gi
     assert "2 training images are left out, being held out as well: train/a/0.png, train/b/1.png" in err
     assert "also in training" not in err
     assert made.findings["fixed"]["left_out"] == ["train/a/0.png", "train/b/1.png"]
-    assert "train/a/0.png" not in made.split_csv and (given / "train/a/0.png").exists()
+    assert "\ntrain/a/0.png," not in made.split_csv and (given / "train/a/0.png").exists()
 
 
 def test_fix_leaves_the_check_without_leaks_and_says_what_it_did(given, make_config):
