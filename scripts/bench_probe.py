@@ -94,6 +94,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.uneven and options.json:
+        parser.error("--json has no rows of --uneven")
     warnings.filterwarnings("ignore", category=FutureWarning, module="sklearn")
     started = time.perf_counter()
     (x, y), (judged, truth), n_classes = frozen_features(options)

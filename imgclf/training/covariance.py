@@ -40,13 +40,12 @@ def scatter(x: Tensor, targets: Tensor, n_classes: int, within: bool) -> Scatter
 
 
 def root(covariance: Tensor, shrinkage: float, n_features: int) -> Tensor:
-    """The lower Cholesky factor (D, D) of the shrunk covariance."""
-    factor: Tensor = torch.linalg.cholesky(shrunk(covariance, shrinkage, n_features))
-    return factor
+    """The lower Cholesky factor (D, D) of a covariance mixed with a multiple of the identity.
 
-
-def shrunk(covariance: Tensor, shrinkage: float, n_features: int) -> Tensor:
-    """A covariance (D, D) mixed with a multiple of the identity; ``n_features``: D before it was reduced."""
+    Args:
+        n_features: D before it was reduced.
+    """
     mixed = (1 - shrinkage) * covariance
     mixed.diagonal().add_(shrinkage * covariance.trace() / n_features + torch.finfo(torch.float32).tiny)
-    return mixed
+    factor: Tensor = torch.linalg.cholesky(mixed)
+    return factor
