@@ -245,7 +245,8 @@ def _lines(axes: "Axes", rows: list[dict[str, Any]], colours: Mapping[str, str])
     from matplotlib.ticker import MaxNLocator
 
     for column, colour in colours.items():
-        values = [_number(row.get(column)) for row in rows]
+        # Six digits: two passes over the same images differ by rounding, which is no rise to be drawn.
+        values = [float(f"{_number(row.get(column)):.6g}") for row in rows]
         axes.plot(range(1, len(rows) + 1), values, "o-", color=colour, markersize=3.5, label=legend(column))
     for i, row in enumerate(rows):
         if i and row.get("phase") != rows[i - 1].get("phase"):

@@ -72,6 +72,13 @@ def test_a_metric_named_with_an_underscore_is_in_the_legend(tmp_path):
     assert (tmp_path / "_f1.png").read_bytes() == (tmp_path / "f1.png").read_bytes()
 
 
+def test_what_differs_by_rounding_is_drawn_as_the_same(tmp_path):
+    for name, other in (("same", 0.10457516), ("rounded", 0.10457517)):
+        rows = [row("probe", 0, error_rate=0.10457516), row("unfrozen", 0, error_rate=other)]
+        plots.history_plot(rows, tmp_path / f"{name}.png")
+    assert (tmp_path / "same.png").read_bytes() == (tmp_path / "rounded.png").read_bytes()
+
+
 @pytest.mark.parametrize("c", [1, 2, 20, 21, 100])
 def test_confusion(tmp_path, c):
     counts = np.eye(c, dtype=int) * 5
