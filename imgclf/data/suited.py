@@ -1,6 +1,9 @@
 """What suits the images, where the configuration leaves it open."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Familiar = bool | Literal["hardly"]  # whether a body's last layers suit the images; hardly: no more than earlier ones
 
 
 @dataclass(frozen=True)
@@ -16,9 +19,9 @@ class Suited:
 
     crop_pct: float | None = None
     flip: bool | None = None
-    familiar: bool | None = None
+    familiar: Familiar | None = None
 
     @property
     def suits_body(self) -> bool:
-        """Whether the body's last layers suit the images, as far as is known."""
-        return self.familiar is not False
+        """Whether the body's last layers suit the images better than earlier ones, as far as is known."""
+        return self.familiar in (None, True)

@@ -18,6 +18,7 @@ from imgclf.data import folds, neighbours
 from imgclf.data.images import Preprocess
 from imgclf.data.loaders import Loaders, unaugmented
 from imgclf.data.placed import PlacedLoader
+from imgclf.data.suited import Familiar
 from imgclf.networks import folding
 from imgclf.schema import Config
 from imgclf.training import familiarity, features, network, probe, speed
@@ -102,12 +103,15 @@ class Look:
             return None
         return probe.held_out_loss(self.before, self.targets, self.n_classes, self.groups)
 
-    @property
-    def familiarity(self) -> tuple[bool, list[str]] | None:
-        """Whether the body's last layers suit the images, and what to tell; None where that is not known."""
+    def familiarity(self, passing: int) -> tuple[Familiar, list[str]] | None:
+        """Whether the body's last layers suit the images, and what to tell; None where that is not known.
+
+        Args:
+            passing: Images of all training steps together.
+        """
         if self.loss is None or self.loss_before is None:
             return None
-        return familiarity.told(self.loss, self.loss_before)
+        return familiarity.told(self.loss, self.loss_before, passing)
 
 
 def look(

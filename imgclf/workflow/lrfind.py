@@ -35,7 +35,8 @@ def find_lr(
     if s.recipe_lr and s.given_lr is None:
         lr, why = s.recipe_lr
         unseen = s.probe and looking.has_stages(s.arch)  # a run looks at the images first, the finder does not
-        other = f"; {recipe_lr.UNFAMILIAR:g} if it finds that the body was made for other images" if unseen else ""
+        found_out = "if it finds that the body hardly knows such images, or was made for others"
+        other = f"; {recipe_lr.HARDLY:g} or {recipe_lr.UNFAMILIAR:g} {found_out}" if unseen else ""
         s.terminal.note(f"left to itself, imgclf train takes {lr:g}, {why}{other}")
     if plot is not None:
         rates.draw(found, plot)

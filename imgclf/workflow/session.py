@@ -96,7 +96,7 @@ class Session:
             passing = len(self.data.dataset.train) * sum(phase.epochs_of_steps for phase in self._phases)
             head_trains = not hasattr(self.learn, "out_of_fold")
             images = self.loaders.batch_size * ranks.world()
-            rate, what = recipe_lr.after_probe(images, passing, head_trains, self.familiar)
+            rate, what = recipe_lr.after_probe(images, passing, head_trains, self.loaders.suited.familiar)
             later = "; it is Adam's: for train.opt one is looked for after the probe" if self.finds_unfrozen else ""
             return rate, f"{what} (train.recipe: auto){later}"
         adam, resnet = optimizers.is_adam(self.learn.opt_func), self.arch.library == "torchvision"
@@ -227,8 +227,8 @@ def start(
 
     suited, told = together.from_first(lambda: suiting.recorded(began or {})), list[str]()
     if to_train:
-        steps = any(phase.epochs_of_steps for phase in going_on or phases)
-        suited, told = suiting.choose(cfg, suited, steps, arch, found, hardware, build, terminal)
+        passing = len(data.dataset.train) * sum(phase.epochs_of_steps for phase in going_on or phases)
+        suited, told = suiting.choose(cfg, suited, passing, arch, found, hardware, build, terminal)
     made = build(suited, data.checks)
     learn, notes = learner.build(cfg, made, arch, found, chosen, hardware, data.dataset.task)
     learn.micro_batches.warn = terminal.warn

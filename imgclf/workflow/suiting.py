@@ -30,7 +30,7 @@ def record(made: Loaders) -> dict[str, Any]:
 def choose(
     cfg: Config,
     known: Suited,
-    steps: bool,
+    passing: int,
     arch: Arch,
     found: Weights,
     hardware: Hardware,
@@ -41,7 +41,7 @@ def choose(
 
     Args:
         known: Of the run so far.
-        steps: Whether the run has training steps, in which images are mirrored.
+        passing: Images of all training steps together; 0: there are none, and so no images that are mirrored.
         build: Makes the loaders.
     """
     if not plan.wants_probe(cfg, found.pretrained):
@@ -49,7 +49,7 @@ def choose(
     given = loaders.given_crop_pct(cfg) is not None or loaders.resize_rule(cfg) != "crop"
     shares = framing.candidates(loaders.sides(cfg)[0], arch.input_size)
     frames = not given and known.crop_pct is None and len(shares) > 1
-    mirrors = steps and known.flip is None and presize.given_flip(cfg) is None
+    mirrors = passing > 0 and known.flip is None and presize.given_flip(cfg) is None
     asks = known.familiar is None and looking.has_stages(arch)
     if not (frames or mirrors or asks):
         return known, []
@@ -62,7 +62,7 @@ def choose(
         looks = looking.held_together({s: looking.look(body, way, hardware, step) for s, way in ways.items()})
         if frames and (tried := looking.losses(looks)):
             share, notes = framing.told(tried)
-            if (judged := looks[share].familiarity) and not judged[0]:
+            if (judged := looks[share].familiarity(passing)) and judged[0] is not True:
                 share, notes = framing.told(tried, framing.MORE_CLEARLY)
             suited = replace(suited, crop_pct=share)
         seen = looks[share]
@@ -71,9 +71,9 @@ def choose(
             if answered := mirroring.losses(seen, mirrored):
                 flip, told = mirroring.told(*answered)
                 suited, notes = replace(suited, flip=flip), [*notes, *told]
-        if asks and (judged := seen.familiarity):
+        if asks and (judged := seen.familiarity(passing)):
             familiar, told = judged
             suited, notes = replace(suited, familiar=familiar), [*notes, *told]
-            if steps and not familiar and presize.given_p_affine(cfg) is None:
+            if passing and not suited.suits_body and presize.given_p_affine(cfg) is None:
                 notes.append("augmentation: images are not turned, zoomed or warped (augment.p_affine: auto)")
     return suited, notes

@@ -52,13 +52,29 @@ def chosen(s):
 
 
 def test_it_takes_a_clear_difference():
-    assert familiarity.told(1.0, 2.0)[0] and familiarity.told(1.0, 0.91)[0] and not familiarity.told(1.0, 0.89)[0]
-    familiar, [text] = familiarity.told(0.4, 0.13)
-    assert not familiar
+    assert familiarity.told(1.0, 2.0, 0)[0] is familiarity.told(1.0, 0.91, 0)[0] is True
+    familiar, [text] = familiarity.told(0.4, 0.13, 0)
+    assert familiar is familiarity.told(1.0, 0.89, 0)[0] is familiarity.told(1.0, 0.89, familiarity.MANY)[0] is False
     assert text == (
         "the body's last layers were made for other images: a probe's cross-validated loss is 0.400, 0.130 one stage "
         "earlier (train.freeze_to, train.lr, train.ema: auto)"
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "passing", "familiar"),
+    [
+        (1.05, familiarity.MANY, "hardly"),
+        (0.91, familiarity.MANY, "hardly"),
+        (1.05, familiarity.MANY - 1, True),
+        (1.05, 0, True),
+        (1.15, familiarity.MANY, True),
+    ],
+)
+def test_with_many_images_to_pass_by_it_is_not_enough_that_no_other_layers_know_them_better(before, passing, familiar):
+    found, [text] = familiarity.told(1.0, before, passing)
+    assert found == familiar
+    assert ("hardly know such images better than earlier ones, and 5,000 will pass by" in text) == (found == "hardly")
 
 
 def test_of_a_body_that_knows_such_images_the_last_layers_train_a_little(folder, says):
@@ -79,6 +95,21 @@ def test_of_another_all_layers_train_and_with_enough_images_at_a_higher_rate(fol
     assert ("with 990 images to pass by, too few" in s.recipe_lr[1]) == (epochs == 55)
     assert any(note.startswith("layers: all train") for note in s.decisions)
     assert any("later ones count more (train.ema: auto)" in note for note in s.decisions)
+
+
+def test_of_one_that_hardly_knows_them_all_layers_train_at_a_rate_in_between(folder, says, monkeypatch):
+    monkeypatch.setattr(familiarity, "MANY", 36)
+    says(0.5, 0.5)
+    s = start(folder, **{"train.epochs": 2})
+    assert s.loaders.suited.familiar == "hardly" and not s.familiar
+    assert chosen(s) == (plan.ALL_LAYERS, recipe_lr.HARDLY) and "hardly knows such images" in s.recipe_lr[1]
+    for told in (
+        "layers: all train",
+        "hardly know such images",
+        "later ones count more",
+        "not turned, zoomed or warped",
+    ):
+        assert any(told in note for note in s.decisions), told
 
 
 @pytest.mark.parametrize(
@@ -142,9 +173,22 @@ def test_whoever_goes_on_keeps_the_choice(folder, tmp_path, says, monkeypatch, f
 def test_the_finder_which_does_not_look_says_so(folder, caplog):
     caplog.set_level("INFO", "imgclf")
     lrfind.find_lr(settings(folder))
-    assert "takes 0.0002" in caplog.text and "0.002 if it finds that the body was made for other images" in caplog.text
+    assert "takes 0.0002" in caplog.text and "0.001 or 0.002 if it finds that the body hardly knows such" in caplog.text
 
 
 def test_a_run_from_before_there_was_a_choice_goes_on_as_it_was():
     assert suiting.recorded({"crop_pct": 0.875}) == suiting.Suited(0.875, True, True)
     assert suiting.recorded({}) == suiting.Suited()
+
+
+def test_a_run_of_a_body_that_hardly_knows_its_images_goes_on_as_it_began(folder, tmp_path, says, monkeypatch):
+    monkeypatch.setattr(familiarity, "MANY", 18)
+    says(0.5, 0.5)
+    cfg = settings(folder)
+    train(cfg, runs_dir=tmp_path, name="run")
+    run = Run(tmp_path / "run")
+    assert run.manifest()["familiar"] == "hardly"
+    monkeypatch.undo()
+    resume(cfg, run, extend=1)
+    phase = run.manifest()["plan"]["phases"][-1]
+    assert phase["freeze_to"] == plan.ALL_LAYERS and max(phase["lrs"]) == pytest.approx(recipe_lr.HARDLY)
