@@ -69,8 +69,8 @@ class AugmentConfig(Section):
     )
     p_affine: Literal["auto"] | Share = Field(
         "auto",
-        description="how often rotation, zoom and warp are each applied; auto: 0.75, and 0 where the pretrained body's "
-        "last layers were made for other images (train.freeze_to)",
+        description="how often rotation, zoom and warp are each applied; auto: 0.75, and 0 where the pretrained body "
+        "was made for other images, or hardly knows them (train.freeze_to)",
     )
     p_lighting: Share = Field(0.75, description="how often brightness and contrast are each changed")
     mixup: Annotated[float, Field(strict=True, ge=0)] = Field(

@@ -57,7 +57,8 @@ class TrainConfig(Section):
     lr: Rate | Literal["auto"] = Field(
         "auto",
         description="the highest learning rate, or auto: a fixed one after the probe, higher if the body was made for "
-        "other images, and for a ResNet from random weights with Adam; else what the learning-rate finder suggests",
+        "other images or hardly knows them (train.freeze_to), and for a ResNet from random weights with Adam; else "
+        "what the learning-rate finder suggests",
     )
     lr_mult: Annotated[float, Field(strict=True, ge=1)] | Literal["auto"] = Field(
         "auto",
@@ -78,7 +79,8 @@ class TrainConfig(Section):
         "auto",
         description="fine_tune: the first layer group that trains once unfrozen: 0 all, 1 all but the first, -2 the "
         "head and the group before it. auto: 0; after the probe -2, of a ResNet stages 3 and 4, a third quicker, "
-        "or 0 where the probe finds that the body was made for other images",
+        "or 0 where the probe finds that the body was made for other images, or hardly knows them and 5,000 will pass "
+        "by",
     )
     train_bn: Bool | Literal["auto"] = Field(
         "auto",
@@ -136,7 +138,7 @@ class TrainConfig(Section):
         description="validate and keep an average of the weights rather than the last ones: a number, such as 0.99, is "
         "how much of it each step leaves (an exponential moving average over about 100 steps); mean: of all steps "
         "alike; late: of all, the later the more; null: no average; auto: where the head begins at the probe mean, or "
-        "late if the body was made for other images (train.freeze_to), else null",
+        "late if all of the body trains for the images' sake (train.freeze_to), else null",
     )
     on_nan: Literal["stop", "retry"] = Field(
         "stop",
