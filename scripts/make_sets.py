@@ -106,9 +106,9 @@ def digits(source: Path) -> Made:
         yield from first_and_last(str(label), table[table[:, -1] == label, :-1])
 
 
-def clipart(source: Path) -> Made:
-    """Drawings by category, those of a hundred and more: of each at most 200, every other one to judge."""
-    return categories(source, least=100, most=200)
+def clipart(source: Path, each: int = 200) -> Made:
+    """Drawings by category, those of a hundred and more: of each at most ``each``, every other one to judge."""
+    return categories(source, least=100, most=each)
 
 
 def stamps(source: Path) -> Made:
@@ -226,12 +226,12 @@ def main() -> None:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--source", type=Path)
-    parser.add_argument("--each", type=int, help="images of each kind to train on (fashion, cifar)")
+    parser.add_argument("--each", type=int, help="images of a kind to train on (fashion, cifar) or in all (clipart)")
     options = parser.parse_args()
     if options.source is None and options.kind != "letters":
         parser.error(f"{options.kind} needs --source")
-    if options.each and options.kind not in ("fashion", "cifar"):
-        parser.error("--each is for fashion and cifar")
+    if options.each and options.kind not in ("fashion", "cifar", "clipart"):
+        parser.error("--each is for fashion, cifar and clipart")
     made: dict[str, int] = defaultdict(int)
     more = {"each": options.each} if options.each else {}
     for name, image in KINDS[options.kind](options.source, **more):

