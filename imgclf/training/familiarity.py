@@ -12,8 +12,8 @@ from imgclf.data.suited import Familiar
 # Of the loss with the last stage. Letters were at 0.7, drawings and photographs of 32 pixels at 0.9 to 1.05,
 # photographs of 128 pixels and more at 1.1 to 3.
 CLEARLY, HARDLY = 0.9, 1.1
-# To pass by in training, where the last layers are hardly of more use: with 3,000 and 4,000 all that there is to change
-# was as well left.
+# Images to pass by in training, where the last layers are hardly of more use: with 3,000 and 4,000 most sets ended
+# worse with all layers training.
 MANY = 5000
 
 

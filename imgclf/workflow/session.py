@@ -11,6 +11,7 @@ from imgclf.data import loaders
 from imgclf.data.inspection import FileCheck
 from imgclf.data.loaders import Loaders
 from imgclf.data.prepare import Prepared, prepare
+from imgclf.data.split import Dataset
 from imgclf.data.suited import Suited
 from imgclf.runs import Run
 from imgclf.schema import Config
@@ -93,7 +94,7 @@ class Session:
     def recipe_lr(self) -> tuple[float, str] | None:
         """The recipe's own learning rate, and why it is that; None: it has none, a rate has to be found."""
         if self.probe:
-            passing = len(self.data.dataset.train) * sum(phase.epochs_of_steps for phase in self._phases)
+            passing = _passing(self.data.dataset, self._phases)
             head_trains = not hasattr(self.learn, "out_of_fold")
             images = self.loaders.batch_size * ranks.world()
             rate, what = recipe_lr.after_probe(images, passing, head_trains, self.loaders.suited.familiar)
@@ -227,7 +228,7 @@ def start(
 
     suited, told = together.from_first(lambda: suiting.recorded(began or {})), list[str]()
     if to_train:
-        passing = len(data.dataset.train) * sum(phase.epochs_of_steps for phase in going_on or phases)
+        passing = _passing(data.dataset, going_on or phases)
         suited, told = suiting.choose(cfg, suited, passing, arch, found, hardware, build, terminal)
     made = build(suited, data.checks)
     learn, notes = learner.build(cfg, made, arch, found, chosen, hardware, data.dataset.task)
@@ -242,6 +243,11 @@ def start(
     learn.add_cb(loaders.TellTrouble(terminal.warn))
     learn.add_cbs(together.callbacks(hardware.device))
     return Session(cfg, data, made, arch, found, hardware, chosen, learn, terminal, decisions)
+
+
+def _passing(dataset: Dataset, phases: Sequence[Phase]) -> int:
+    """Images of all training steps together."""
+    return len(dataset.train) * sum(phase.epochs_of_steps for phase in phases)
 
 
 def _settled(hardware: Hardware, smallest: int, began: dict[str, Any]) -> Hardware:
